@@ -1,0 +1,323 @@
+//! The main job: a model's whole life on card transactions, from raw events to the retrained challenger.
+//!
+//! ```text
+//! cargo run --release --example lifecycle                                # a seeded world that ships with riskcycle
+//! cargo run --release --example lifecycle -- --data transactions.csv.gz  # the Fraud Detection Handbook's raw layout
+//!     [--reference features.csv.gz]   compare our features with the handbook's own, row by row
+//!     [--out FOLDER]                  where report.json and the artifacts go; target/lifecycle by default
+//! ```
+
+mod published;
+mod replay;
+mod report;
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use riskcycle::alert::{
+    AlertEngine, AlertRule, Comparison, InMemoryAlertSink, Severity, StderrAlertSink,
+};
+use riskcycle::dataset::{Dataset, TimeSplit};
+use riskcycle::drift::ReferenceProfile;
+use riskcycle::evaluate::{Costs, EvaluationReport};
+use riskcycle::experiment::HashRouter;
+use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
+use riskcycle::model::{
+    LinfaTree, LinfaTreeConfig, LogisticRegression, LogisticRegressionConfig, ModelExt, Trainer,
+};
+use riskcycle::monitor::InMemoryPredictionLog;
+use riskcycle::registry::{Artifact, AuditEntry, DirectoryArtifactStore, ModelRegistry, ModelVersion};
+use riskcycle::testing::World;
+use riskcycle::testing::handbook::{self, START, Transaction};
+use riskcycle::train::TrainingRun;
+use riskcycle::{Error, Result, Seed, Timestamp, days};
+
+use crate::report::{ModelReport, Report, Stopwatch};
+
+const SEED: Seed = Seed(20_180_401);
+const SLOT: &str = "card-fraud";
+const CARDS_PER_DAY: usize = 100;
+
+fn main() -> ExitCode {
+    match Options::parse(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Options {
+    data: Option<PathBuf>,
+    reference: Option<PathBuf>,
+    out: PathBuf,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options =
+            Options { data: None, reference: None, out: PathBuf::from("target/lifecycle") };
+        let refuse = |what: &str| {
+            let reason = format!("{what}; known are --data FILE, --reference FILE, --out FOLDER");
+            Error::InvalidInput { what: "command line", reason }
+        };
+        while let Some(flag) = args.next() {
+            let value = args.next().ok_or_else(|| refuse(&format!("{flag} needs a value")))?;
+            match flag.as_str() {
+                "--data" => options.data = Some(value.into()),
+                "--reference" => options.reference = Some(value.into()),
+                "--out" => options.out = value.into(),
+                _ => return Err(refuse(&format!("{flag} is not known"))),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// When things happen: the first day of training is all that differs between the handbook and the world.
+#[derive(Clone, Copy)]
+pub(crate) struct Timeline {
+    split: TimeSplit,
+    /// From here on, all amounts are half as high again.
+    drift_from: Timestamp,
+    live_to: Timestamp,
+}
+
+impl Timeline {
+    fn new(first_day: u64) -> Self {
+        let start = START.plus(days(first_day));
+        let split = TimeSplit { start, train: days(7), gap: days(7), test: days(7) };
+        let drift_from = split.test_range().start.plus(days(14));
+        // A challenger trained on a drifted week, judged on the next one, labels a week later, and some days on duty.
+        Timeline { split, drift_from, live_to: drift_from.plus(days(28)) }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let mut report = Report::default();
+    let mut watch = Stopwatch::default();
+
+    println!("1 event → feature");
+    let (mut events, timeline) = match &options.data {
+        Some(path) => (read(path)?, Timeline::new(115)), // train 2018-07-25 to 07-31
+        None => (World::default().transactions(SEED)?, Timeline::new(37)),
+    };
+    watch.lap("read", events.len(), "transactions");
+    drift_away(&mut events, timeline.drift_from);
+    let n_fraud = events.iter().filter(|event| event.fraud).count();
+    println!("  {} transactions, {n_fraud} frauds", events.len());
+    println!("  from {} to {}", events[0].at, events[events.len() - 1].at);
+
+    let schema = handbook::events();
+    let set = handbook::features();
+    let plan = set.bind(&schema)?;
+    let spinner = bar(None, "  computing features");
+    let frame = plan.compute(&events)?;
+    spinner.finish_and_clear();
+    println!("  feature set {} ({}), {} features", set.name(), set.fingerprint().short(), set.features().len());
+    watch.lap("features in batch", frame.n_rows(), "rows");
+    report.events = events.len();
+    report.frauds = n_fraud;
+    report.feature_set = set.fingerprint();
+    if let Some(path) = &options.reference {
+        let comparison = published::compare_features(path, &events, &frame)?;
+        println!("  against {}: {comparison}", path.display());
+        report.reference = Some(comparison);
+        watch.lap("reference features", comparison.rows, "rows compared");
+    }
+
+    println!("2 dataset");
+    let rows = timeline.split.rows(&schema, &events, "customer")?;
+    let dataset = |rows: &[usize]| {
+        Dataset::from_events(&frame, &schema, &events, rows, "customer", "amount")
+    };
+    let (train, test) = (dataset(&rows.train)?, dataset(&rows.test)?);
+    describe("train", &train, timeline.split.train_range());
+    describe("test ", &test, timeline.split.test_range());
+    println!("  {} rows of customers known to be compromised left the test", rows.removed);
+    watch.lap("dataset", train.n_rows() + test.n_rows(), "rows");
+
+    println!("3 train");
+    let logistic = LogisticRegression::new(LogisticRegressionConfig::default())?;
+    let tree = LinfaTree::new(LinfaTreeConfig::default())?;
+    let trainers: [(&str, &dyn Trainer); 2] = [("logistic", &logistic), ("tree", &tree)];
+    let mut runs = Vec::new();
+    for (name, trainer) in trainers {
+        let spinner = bar(None, &format!("  fitting {}", trainer.name()));
+        let run = TrainingRun::fit(trainer, &train, Some(set.fingerprint()), SEED)?;
+        spinner.finish_and_clear();
+        match run.record.convergence {
+            Some(c) if c.converged() => {
+                println!("  {}: converged, gradient {:.1e} per row", trainer.name(), c.gradient);
+            }
+            Some(c) => println!(
+                "  {}: NOT converged, gradient {:.1e} per row, tolerance {:.1e}",
+                trainer.name(),
+                c.gradient,
+                c.tolerance
+            ),
+            None => println!("  {}: fitted", trainer.name()),
+        }
+        watch.lap(&format!("fit {name}"), train.n_rows(), "rows");
+        runs.push((name, run));
+    }
+
+    println!("4 evaluate, each at the threshold that costs least on the training week");
+    let costs = Costs::default();
+    let mut artifacts = Vec::new();
+    for (name, run) in runs {
+        let (artifact, evaluation) = evaluate(name, run, &train, &test, &costs)?;
+        println!("  {name}: {}", evaluation.to_string().replace('\n', "\n    "));
+        artifacts.push((artifact, evaluation));
+    }
+    let logistic_evaluation = &artifacts[0].1;
+    if let Some(table) = published::compare_logistic(&train, logistic_evaluation) {
+        println!("{table}");
+    }
+    watch.lap("evaluate", 2 * test.n_rows(), "rows scored");
+
+    println!("5 registry");
+    let store = Arc::new(DirectoryArtifactStore::open(options.out.join("artifacts"))?);
+    let registry = Arc::new(ModelRegistry::new(store.clone()));
+    let decided = timeline.split.test_range().start;
+    let mut versions: Vec<ModelVersion> = Vec::new();
+    for (artifact, evaluation) in artifacts {
+        let version = registry.register(&artifact, decided)?;
+        println!(
+            "  {} in {} (SHA-256 {}, schema {})",
+            version.model,
+            store.path(&version.artifact).display(),
+            version.artifact.short(),
+            version.schema.short()
+        );
+        let training = artifact.training;
+        report.models.push(ModelReport { version: version.clone(), training, evaluation });
+        versions.push(version);
+    }
+    let (champion, challenger) = (versions[0].model.clone(), versions[1].model.clone());
+    let reason = "higher average precision and lower cost than the tree on the test week";
+    registry.promote(SLOT, &champion, "head-of-fraud", reason, decided)?;
+    print_audit(&registry.audit());
+    watch.lap("registry", versions.len(), "artifacts");
+
+    println!("6 experiment → serve, 7 monitor → drift → alert, 8 retrain");
+    let champion_model = registry.load(&champion)?.model;
+    let reference = ReferenceProfile::new(&train, &champion_model.score_dataset(&train)?, 10)?;
+    let sink = Arc::new(InMemoryAlertSink::default());
+    let parts = Parts {
+        features: plan,
+        registry: registry.clone(),
+        router: Arc::new(HashRouter::new("card-fraud-1", &[800_000, 200_000])?),
+        log: Arc::new(InMemoryPredictionLog::new(10_000)?),
+        alerts: AlertEngine::new(rules(), vec![sink.clone(), Arc::new(StderrAlertSink)])?,
+    };
+    let config = LifecycleConfig::new(SLOT, "customer");
+    let lifecycle = Lifecycle::new(config, parts, &[challenger], reference)?;
+    let replayed = replay::replay(&lifecycle, &timeline, &events, &frame, &logistic, &dataset)?;
+    watch.lap("online features", replayed.parity.rows, "events, all compared with batch");
+    replayed.print();
+    print_audit(&registry.audit());
+    AuditEntry::verify(&registry.audit())?;
+
+    report.audit = registry.audit();
+    report.alerts = sink.alerts();
+    report.live = Some(replayed);
+    report.timings = watch.laps();
+    report.write(&options.out.join("report.json"))?;
+    report.summary(watch.total());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<Transaction>> {
+    let spinner = bar(None, "  reading");
+    let events = handbook::read(path, |rows| spinner.set_position(rows))?;
+    spinner.finish_and_clear();
+    Ok(events)
+}
+
+/// The world changes: prices rise by half.
+fn drift_away(events: &mut [Transaction], from: Timestamp) {
+    for event in events.iter_mut().filter(|event| event.at >= from) {
+        event.cents += event.cents / 2;
+    }
+}
+
+fn describe(name: &str, data: &Dataset, range: std::ops::Range<Timestamp>) {
+    let (n, bad) = (data.n_rows(), data.n_bad());
+    println!("  {name} {} to {}: {n} rows, {bad} frauds", range.start, range.end);
+}
+
+/// A model with its threshold as an artifact, and what it is worth on the test week.
+fn evaluate(
+    name: &str,
+    run: TrainingRun,
+    train: &Dataset,
+    test: &Dataset,
+    costs: &Costs,
+) -> Result<(Artifact, EvaluationReport)> {
+    let train_scores = run.model.score_dataset(train)?;
+    let amounts = train.amounts().unwrap_or(&[]);
+    let threshold = costs.best_threshold(train.labels(), &train_scores, amounts)?;
+    let scores = run.model.score_dataset(test)?;
+    let evaluation = EvaluationReport::new(test, &scores, threshold, costs, CARDS_PER_DAY)?;
+    let artifact = Artifact {
+        name: format!("card-fraud-{name}"),
+        author: "data-science".into(),
+        created: train.times().and_then(|times| times.last().copied()).unwrap_or_default(),
+        threshold,
+        training: run.record,
+        model: run.model,
+    };
+    Ok((artifact, evaluation))
+}
+
+fn rules() -> Vec<AlertRule> {
+    let psi = |id: &str, column: &str, threshold: f64| AlertRule {
+        id: id.into(),
+        description: format!("{column} has moved away from the training data; retrain"),
+        metric: format!("psi/{column}"),
+        comparison: Comparison::Above,
+        threshold,
+        hold: days(1),
+        min_samples: 1000,
+        severity: Severity::Warning,
+    };
+    let fallbacks = AlertRule {
+        id: "fallbacks".into(),
+        description: "the model cannot score; look at the inputs".into(),
+        metric: "fallback_rate".into(),
+        comparison: Comparison::Above,
+        threshold: 0.05,
+        hold: Duration::ZERO,
+        min_samples: 100,
+        severity: Severity::Critical,
+    };
+    vec![psi("amount-drift", "amount", 0.1), psi("score-drift", "score", 0.1), fallbacks]
+}
+
+fn print_audit(trail: &[AuditEntry]) {
+    println!("  audit trail:");
+    trail.iter().for_each(|entry| println!("    {entry}"));
+}
+
+/// A progress bar on standard error, or a spinner with a counter where the end is not known.
+pub(crate) fn bar(length: Option<u64>, what: &str) -> ProgressBar {
+    let (bar, template) = match length {
+        Some(length) => (ProgressBar::new(length), "{msg} {wide_bar} {percent} % {eta}"),
+        None => (ProgressBar::new_spinner(), "{msg} {spinner} {human_pos} {elapsed}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("a fixed template"));
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}

@@ -1,0 +1,113 @@
+//! What the run leaves behind: report.json and the summary table.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use riskcycle::alert::Alert;
+use riskcycle::evaluate::EvaluationReport;
+use riskcycle::registry::{AuditEntry, ModelVersion};
+use riskcycle::train::TrainingRecord;
+use riskcycle::{Digest, Error, Result};
+use serde::Serialize;
+
+use crate::published::FeatureComparison;
+use crate::replay::Replayed;
+
+/// Everything but `timings` is the same from run to run.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    pub(crate) events: usize,
+    pub(crate) frauds: usize,
+    pub(crate) feature_set: Digest,
+    pub(crate) reference: Option<FeatureComparison>,
+    pub(crate) models: Vec<ModelReport>,
+    pub(crate) live: Option<Replayed>,
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) audit: Vec<AuditEntry>,
+    pub(crate) timings: Vec<Lap>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelReport {
+    pub(crate) version: ModelVersion,
+    pub(crate) training: TrainingRecord,
+    pub(crate) evaluation: EvaluationReport,
+}
+
+/// How long one part of the run took.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Lap {
+    stage: String,
+    rows: usize,
+    unit: String,
+    seconds: f64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    start: Instant,
+    last: Instant,
+    laps: Vec<Lap>,
+}
+
+impl Default for Stopwatch {
+    fn default() -> Self {
+        let now = Instant::now();
+        Stopwatch { start: now, last: now, laps: Vec::new() }
+    }
+}
+
+impl Stopwatch {
+    pub(crate) fn lap(&mut self, stage: &str, rows: usize, unit: &str) {
+        let seconds = self.last.elapsed().as_secs_f64();
+        self.laps.push(Lap { stage: stage.into(), rows, unit: unit.into(), seconds });
+        self.last = Instant::now();
+    }
+
+    pub(crate) fn laps(&self) -> Vec<Lap> {
+        self.laps.clone()
+    }
+
+    pub(crate) fn total(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+impl Report {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::InvalidInput {
+            what: "report",
+            reason: e.to_string(),
+        })?;
+        fs::write(path, json).map_err(|source| Error::Io {
+            action: "write".into(),
+            path: path.display().to_string(),
+            source,
+        })?;
+        println!("report: {}", path.display());
+        Ok(())
+    }
+
+    pub(crate) fn summary(&self, total: Duration) {
+        println!("summary");
+        for lap in &self.timings {
+            println!("  {:<20} {:>9} {:<34} {:>8.2} s", lap.stage, lap.rows, lap.unit, lap.seconds);
+        }
+        println!("  {:<20} {:>9} {:<34} {:>8.2} s", "total", "", "", total.as_secs_f64());
+        println!("key figures");
+        for model in &self.models {
+            let e = &model.evaluation;
+            println!(
+                "  {:<24} AUC {:.4}  AP {:.4}  CP {:.4}  cost {:.0} of {:.0}",
+                model.version.model.to_string(),
+                e.roc_auc,
+                e.average_precision,
+                e.card_precision.as_ref().map_or(f64::NAN, |cards| cards.mean),
+                e.business.total_cost,
+                e.business.cost_without_model
+            );
+        }
+        println!("  {} alerts, {} audit entries", self.alerts.len(), self.audit.len());
+    }
+}

@@ -1,0 +1,89 @@
+//! The whole life of a risk model (fraud, credit, AML) inside your own process.
+//!
+//! Raw events become features, features a data set, a data set a trained and evaluated model, a model a governed version;
+//! versions answer live requests side by side, every answer is logged, watched for drift, alerted on, and leads back to a
+//! retrain. Nothing to start, no other service: the host owns threads, timers and I/O.
+//!
+//! # The walk
+//! The modules stand in the order of a model's life, and each of them uses only those above it. A stage never calls the
+//! next one: it returns what the next one takes. [`lifecycle`] joins them.
+//!
+//! | | module | takes | gives |
+//! |---|---|---|---|
+//! | 1 | [`event`] | the host's own struct | [`EventSchema`](event::EventSchema) |
+//! | 2 | [`feature`] | events | [`FeatureFrame`](feature::FeatureFrame), live vectors |
+//! | 3 | [`dataset`] | features, labels | [`Dataset`](dataset::Dataset), splits in time |
+//! | 4 | [`model`] | a data set | [`Model`](model::Model), by a [`Trainer`](model::Trainer) |
+//! | 5 | [`train`] | a trainer, a data set | [`TrainingRun`](train::TrainingRun) |
+//! | 6 | [`evaluate`] | scores, labels | [`EvaluationReport`](evaluate::EvaluationReport) |
+//! | 7 | [`registry`] | a training run | [`ModelVersion`](registry::ModelVersion), a champion, the audit trail |
+//! | 8 | [`experiment`] | an entity | [`Assignment`](experiment::Assignment), by a [`Router`](experiment::Router) |
+//! | 9 | [`serve`] | a row, an assignment | [`Prediction`](serve::Prediction) |
+//! | 10 | [`monitor`] | predictions, late labels | [`Finding`](monitor::Finding)s |
+//! | 11 | [`drift`] | live rows, a reference | [`DriftReport`](drift::DriftReport) |
+//! | 12 | [`alert`] | findings | [`Alert`](alert::Alert)s, to an [`AlertSink`](alert::AlertSink) |
+//! | 13 | [`retrain`] | alerts | [`RetrainPlan`](retrain::RetrainPlan), [`GateVerdict`](retrain::GateVerdict) |
+//!
+//! # Rules that hold everywhere
+//! - A label is `true` for bad (fraud, default). Rates are fractions, durations [`Duration`](std::time::Duration)s,
+//!   moments [`Timestamp`]s in UTC. A missing feature value is NaN.
+//! - No stage reads the clock or the system's randomness: a [`Timestamp`], a [`Clock`] or a [`Seed`] comes in. The same
+//!   data, seed and version give the same bytes, whatever the number of threads.
+//! - An [`Error`] means that machinery failed or the caller is wrong. Missing values, drift, a gate that does not pass
+//!   are data.
+//!
+//! # Cargo features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `linfa` | yes | trainers on linfa: logistic regression, decision tree |
+//! | `parallel` | yes | threads for batch work (rayon); never changes a number |
+//! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
+//! | `testing` | | the seeded transaction world and the Fraud Detection Handbook's definitions (rand) |
+//! | `full` | | all of the above |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// Vocabulary: what every stage speaks.
+mod codec;
+mod error;
+mod ids;
+mod schema;
+pub mod seed;
+pub mod time;
+
+// Mathematics that several stages share.
+pub mod stats;
+
+// The walk.
+pub mod event;
+pub mod feature;
+pub mod dataset;
+pub mod model;
+pub mod train;
+pub mod evaluate;
+pub mod registry;
+pub mod experiment;
+pub mod serve;
+pub mod monitor;
+pub mod drift;
+pub mod alert;
+pub mod retrain;
+
+// The façade: the only one that joins stages.
+pub mod lifecycle;
+
+// For the tests, examples and benches of hosts, and for ours.
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::{Error, Result};
+pub use ids::{Digest, EntityKey, ModelRef};
+pub use ndarray;
+pub use schema::FeatureSchema;
+pub use seed::Seed;
+pub use time::{Clock, ManualClock, SystemClock, Timestamp, days};
+
+/// The README's code, compiled and run with the tests.
+#[cfg(all(doctest, feature = "linfa", feature = "testing"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,0 +1,331 @@
+//! The façade: a model's life as the product sees it, [`score`](Lifecycle::score), [`label`](Lifecycle::label),
+//! [`tick`](Lifecycle::tick), [`retrain`](Lifecycle::retrain). The only place where stages meet; each of them can be used
+//! without it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alert, AlertEngine};
+use crate::dataset::Dataset;
+use crate::drift::{DriftReport, DriftWindow, ReferenceProfile};
+use crate::error::{Error, Result};
+use crate::experiment::Router;
+use crate::feature::{FeaturePlan, LabelOutcome, OnlineFeatures};
+use crate::ids::ModelRef;
+use crate::model::{ModelExt, Trainer};
+use crate::monitor::{Finding, LabelJoin, Monitor, MonitorConfig, PredictionLog};
+use crate::registry::{Artifact, ModelRegistry};
+use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
+use crate::seed::Seed;
+use crate::serve::{Decision, Deployment, ModelService, Prediction};
+use crate::time::Timestamp;
+use crate::train::{TrainingRecord, TrainingRun};
+
+/// Parameters of a [`Lifecycle`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifecycleConfig {
+    /// Slot of the registry whose champion answers.
+    pub slot: String,
+    /// Entity that requests are routed by, a customer or a card.
+    pub unit: String,
+    /// Decision where a model gives no score.
+    pub fallback: Decision,
+    /// How predictions are counted; its bucket is also the stretch that drift is reported on.
+    pub monitor: MonitorConfig,
+    /// What a challenger must show.
+    pub gate: GateConfig,
+    /// Bins per column of the drift reference.
+    pub drift_bins: usize,
+}
+
+impl LifecycleConfig {
+    /// Routes by `unit` to the champion of `slot`; a request that cannot be scored goes to review; the rest by default.
+    pub fn new(slot: &str, unit: &str) -> Self {
+        LifecycleConfig {
+            slot: slot.to_owned(),
+            unit: unit.to_owned(),
+            fallback: Decision::Review,
+            monitor: MonitorConfig::default(),
+            gate: GateConfig::default(),
+            drift_bins: 10,
+        }
+    }
+}
+
+/// What the host hands to a [`Lifecycle`]; the traits' defaults or its own.
+#[derive(Debug)]
+pub struct Parts<E> {
+    /// Features of its events.
+    pub features: FeaturePlan<E>,
+    /// Versions and champions.
+    pub registry: Arc<ModelRegistry>,
+    /// Which arm answers; arm 0 is the champion, the next ones the challengers.
+    pub router: Arc<dyn Router>,
+    /// Predictions kept for inspection.
+    pub log: Arc<dyn PredictionLog>,
+    /// Rules and sinks.
+    pub alerts: AlertEngine,
+}
+
+/// A model at work in a host: features, routing, scoring, monitoring, drift, alerts and retraining in one place.
+///
+/// # Concurrency
+/// Share it by reference; any number of threads score and label. `tick` and `retrain` belong on one of them.
+pub struct Lifecycle<E> {
+    config: LifecycleConfig,
+    features: OnlineFeatures<E>,
+    unit: usize,
+    registry: Arc<ModelRegistry>,
+    router: Arc<dyn Router>,
+    service: ModelService,
+    log: Arc<dyn PredictionLog>,
+    monitor: Monitor,
+    drift: Mutex<DriftState>,
+    alerts: AlertEngine,
+    gate: Gate,
+}
+
+struct DriftState {
+    window: DriftWindow,
+    /// Start of the open stretch: the first event seen, or the end of the stretch before.
+    from: Option<Timestamp>,
+}
+
+/// The stages of one request, as [`Lifecycle::score_with_laps`] tells them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lap {
+    /// Features are computed.
+    Feature,
+    /// The arm is chosen.
+    Route,
+    /// The score and the decision are there.
+    Predict,
+    /// The prediction is logged and counted.
+    Record,
+}
+
+/// What a [`tick`](Lifecycle::tick) brought to light.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tick {
+    /// What became known since the last one.
+    pub findings: Vec<Finding>,
+    /// Drift of the stretch that ended, if one did.
+    pub drift: Option<DriftReport>,
+    /// Alerts that changed their state.
+    pub alerts: Vec<Alert>,
+}
+
+/// What came of a [`retrain`](Lifecycle::retrain).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetrainOutcome {
+    /// The challenger, registered whether or not it was promoted.
+    pub challenger: ModelRef,
+    /// The champion it was compared with.
+    pub champion: ModelRef,
+    /// The comparison.
+    pub verdict: GateVerdict,
+    /// How the challenger was trained.
+    pub training: TrainingRecord,
+}
+
+impl<E> Lifecycle<E> {
+    /// Puts the champion of the configured slot to work, with `challengers` behind it and `reference` as the yardstick
+    /// for drift.
+    ///
+    /// # Errors
+    /// `NotFound` if the slot has no champion or the events no such entity; `InvalidConfig` if the router knows more arms
+    /// than there are models; `SchemaMismatch` if a model takes other features; what the registry and the parts return.
+    pub fn new(
+        config: LifecycleConfig,
+        parts: Parts<E>,
+        challengers: &[ModelRef],
+        reference: ReferenceProfile,
+    ) -> Result<Self> {
+        let Parts { features, registry, router, log, alerts } = parts;
+        let champion = registry
+            .champion(&config.slot)
+            .ok_or_else(|| Error::NotFound { kind: "champion of", id: config.slot.clone() })?;
+        let models: Vec<ModelRef> =
+            [champion].into_iter().chain(challengers.iter().cloned()).collect();
+        if router.n_arms() > models.len() {
+            let reason = format!("{} arms for {} models", router.n_arms(), models.len());
+            return Err(Error::config("router", reason));
+        }
+        let deploy = |version: ModelRef| {
+            let Artifact { model, threshold, .. } = registry.load(&version)?;
+            Ok(Deployment { version, model, threshold })
+        };
+        let arms = models.into_iter().map(deploy).collect::<Result<Vec<_>>>()?;
+        let window = DriftWindow::new(Arc::new(reference));
+        Ok(Lifecycle {
+            unit: features.events().entity_position(&config.unit)?,
+            service: ModelService::new(features.schema().clone(), arms, config.fallback)?,
+            features: features.online()?,
+            monitor: Monitor::new(config.monitor)?,
+            drift: Mutex::new(DriftState { window, from: None }),
+            gate: Gate::new(config.gate)?,
+            registry,
+            router,
+            log,
+            alerts,
+            config,
+        })
+    }
+
+    /// Lets the features see an event of the past without a prediction, to fill windows before going live.
+    ///
+    /// # Errors
+    /// As [`OnlineFeatures::observe`].
+    pub fn warm_up(&self, event: &E, row: &mut [f64]) -> Result<()> {
+        self.features.observe(event, row)
+    }
+
+    /// Answers one request: computes its features into `row`, routes, scores, decides, and records.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if `row` does not have one place per feature; `TimeBackwards` for an event that is not after the
+    /// last one of its entities; whatever a host's own model returns.
+    pub fn score(&self, event: &E, row: &mut [f64]) -> Result<Prediction> {
+        self.score_with_laps(event, row, |_| {})
+    }
+
+    /// [`score`](Self::score), telling when each stage is done, so that a host can take times with its own clock.
+    ///
+    /// # Errors
+    /// As [`score`](Self::score).
+    pub fn score_with_laps(
+        &self,
+        event: &E,
+        row: &mut [f64],
+        mut lap: impl FnMut(Lap),
+    ) -> Result<Prediction> {
+        let events = self.features.plan().events();
+        self.features.observe(event, row)?;
+        lap(Lap::Feature);
+        let unit = events.read_entity(self.unit, event);
+        let assignment = self.router.route(unit);
+        lap(Lap::Route);
+        let (id, at) = (events.id(event), events.time(event));
+        let prediction = self.service.predict(id, at, unit, assignment, row)?;
+        lap(Lap::Predict);
+        self.log.record(&prediction);
+        self.monitor.record(&prediction);
+        let mut drift = self.drift();
+        drift.from.get_or_insert(at);
+        drift.window.observe_row(row)?;
+        if prediction.assignment.arm == 0 {
+            drift.window.observe_score(prediction.score);
+        }
+        drop(drift);
+        lap(Lap::Record);
+        Ok(prediction)
+    }
+
+    /// Gives an event its label, `true` for bad, to the features and to the monitor.
+    pub fn label(&self, event: &E, bad: bool) -> (LabelOutcome, LabelJoin) {
+        let id = self.features.plan().events().id(event);
+        (self.features.label(event, bad), self.monitor.label(id, bad))
+    }
+
+    /// Looks at what has become known by `now`, closes the drift stretch if it has lasted a bucket, and moves the alerts.
+    /// Call it at least once per bucket; events scored before the call count to the stretch that it closes.
+    pub fn tick(&self, now: Timestamp) -> Tick {
+        let mut findings = self.monitor.findings(now);
+        let mut drift = self.drift();
+        let ended = drift.from.filter(|from| now.since(*from) >= self.config.monitor.bucket);
+        let report = ended.and_then(|from| {
+            drift.from = Some(now);
+            drift.window.finish(from, now)
+        });
+        drop(drift);
+        let champion = &self.service.deployments()[0].version;
+        findings.extend(report.iter().flat_map(|report| report.findings(Some(champion))));
+        let alerts = self.alerts.check(&findings);
+        Tick { findings, drift: report, alerts }
+    }
+
+    /// Carries out a plan: fits a challenger on `train`, registers it, compares it with the champion on `gate`, and if
+    /// it passes promotes and deploys it in the champion's and all challengers' place, with the drift reference moved to
+    /// its training data and the alerts on the models before it ended. `approver` answers for the promotion; it must not be the trainer.
+    ///
+    /// # Errors
+    /// Those of training, comparing and the registry. Nothing is promoted or deployed then.
+    pub fn retrain(
+        &self,
+        plan: &RetrainPlan,
+        trainer: &dyn Trainer,
+        train: &Dataset,
+        gate: &Dataset,
+        approver: &str,
+        seed: Seed,
+    ) -> Result<RetrainOutcome> {
+        let features = self.features.plan().set().fingerprint();
+        let before = self.service.deployments();
+        let champion = &before[0];
+        let run = TrainingRun::fit(trainer, train, Some(features), seed)?;
+        let train_scores = run.model.score_dataset(train)?;
+        let amounts = train.amounts().unwrap_or(&[]);
+        let threshold = self.gate.costs().best_threshold(train.labels(), &train_scores, amounts)?;
+        let gate_scores = run.model.score_dataset(gate)?;
+        let champion_scores = champion.model.score_dataset(gate)?;
+        let verdict = self.gate.judge(
+            gate,
+            Scored { scores: &champion_scores, threshold: champion.threshold },
+            Scored { scores: &gate_scores, threshold },
+            seed,
+        )?;
+        let artifact = Artifact {
+            name: champion.version.name.to_string(),
+            author: format!("retrain with {}", trainer.name()),
+            created: plan.at,
+            threshold,
+            training: run.record.clone(),
+            model: run.model.clone(),
+        };
+        let version = self.registry.register(&artifact, plan.at)?.model;
+        if verdict.promote {
+            let reference = ReferenceProfile::new(train, &train_scores, self.config.drift_bins)?;
+            let reason = verdict.to_string();
+            self.registry.promote(&self.config.slot, &version, approver, &reason, plan.at)?;
+            let model = run.model;
+            self.service.deploy(vec![Deployment { version: version.clone(), model, threshold }])?;
+            let window = DriftWindow::new(Arc::new(reference));
+            *self.drift() = DriftState { window, from: None };
+            before.iter().for_each(|arm| drop(self.alerts.retire(&arm.version, plan.at)));
+        }
+        let (challenger, champion) = (version, champion.version.clone());
+        Ok(RetrainOutcome { challenger, champion, verdict, training: run.record })
+    }
+
+    /// The live features.
+    pub fn features(&self) -> &OnlineFeatures<E> {
+        &self.features
+    }
+
+    /// The live models.
+    pub fn service(&self) -> &ModelService {
+        &self.service
+    }
+
+    /// The rules and what fires.
+    pub fn alerts(&self) -> &AlertEngine {
+        &self.alerts
+    }
+
+    fn drift(&self) -> MutexGuard<'_, DriftState> {
+        self.drift.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E> fmt::Debug for Lifecycle<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lifecycle")
+            .field("config", &self.config)
+            .field("features", &self.features)
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+//! From bytes back to models, by kind; and the little-endian reader and writer that the formats share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::model::{DecisionTreeModel, LogisticModel, Model};
+use crate::schema::FeatureSchema;
+
+/// Makes a model from its schema and the bytes of [`Model::to_bytes`]. Bytes may be hostile: it must answer them with
+/// `Corrupt`, not with a panic or a large allocation.
+pub type DecodeModel = fn(FeatureSchema, &[u8]) -> Result<Arc<dyn Model>>;
+
+/// The decoders of all kinds of models that an artifact may hold; ours to begin with.
+#[derive(Clone)]
+pub struct ModelCodecs {
+    decoders: BTreeMap<String, DecodeModel>,
+}
+
+impl ModelCodecs {
+    /// Adds a kind of the host's own.
+    ///
+    /// # Errors
+    /// `Conflict` if the kind has a decoder already.
+    pub fn with(mut self, kind: &str, decode: DecodeModel) -> Result<Self> {
+        if self.decoders.insert(kind.to_owned(), decode).is_some() {
+            let reason = "has a decoder already".into();
+            return Err(Error::Conflict { kind: "model kind", id: kind.into(), reason });
+        }
+        Ok(self)
+    }
+
+    /// Makes a model.
+    ///
+    /// # Errors
+    /// `NotFound` for a kind without a decoder, otherwise the decoder's own.
+    pub fn decode(
+        &self,
+        kind: &str,
+        schema: FeatureSchema,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Model>> {
+        let decode = self
+            .decoders
+            .get(kind)
+            .ok_or_else(|| Error::NotFound { kind: "decoder for models of kind", id: kind.into() })?;
+        decode(schema, bytes)
+    }
+}
+
+impl Default for ModelCodecs {
+    fn default() -> Self {
+        let ours: [(&str, DecodeModel); 2] = [
+            (LogisticModel::KIND, |schema, bytes| {
+                Ok(Arc::new(LogisticModel::from_bytes(schema, bytes)?))
+            }),
+            (DecisionTreeModel::KIND, |schema, bytes| {
+                Ok(Arc::new(DecisionTreeModel::from_bytes(schema, bytes)?))
+            }),
+        ];
+        let decoders = ours.map(|(kind, decode)| (kind.to_owned(), decode)).into();
+        ModelCodecs { decoders }
+    }
+}
+
+impl fmt::Debug for ModelCodecs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.decoders.keys()).finish()
+    }
+}
+
+/// Reads fixed-width little-endian numbers; running out of bytes is an error, never a panic.
+pub(super) struct Reader<'a> {
+    what: &'static str,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+        Reader { what, bytes }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (head, rest) = self
+            .bytes
+            .split_first_chunk::<N>()
+            .ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
+        self.bytes = rest;
+        Ok(*head)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn f64(&mut self) -> Result<f64> {
+        self.u64().map(f64::from_bits)
+    }
+
+    pub(super) fn f64s(&mut self, n: usize) -> Result<Vec<f64>> {
+        if self.bytes.len() / 8 < n {
+            return Err(Error::corrupt(self.what, "ends too early"));
+        }
+        (0..n).map(|_| self.f64()).collect()
+    }
+
+    /// Bytes not read yet.
+    pub(super) fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            n => Err(Error::corrupt(self.what, format!("{n} bytes too many"))),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Stage 10, monitor. Takes predictions, and labels when they arrive; gives [`Finding`]s: what was said and what came
+//! true, per version and stretch of time.
+
+mod log;
+
+pub use log::{InMemoryPredictionLog, PredictionLog};
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::ids::ModelRef;
+use crate::serve::{Decision, Prediction};
+use crate::time::{Timestamp, days, micros};
+
+/// A measured value: what rules look at and reports list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was measured, such as `review_rate` or `psi/amount`.
+    pub metric: String,
+    /// On which version; `None` where it concerns all traffic.
+    pub model: Option<ModelRef>,
+    /// Start of the stretch of time it covers.
+    pub from: Timestamp,
+    /// End of it, exclusive.
+    pub to: Timestamp,
+    /// The value.
+    pub value: f64,
+    /// Rows it rests on.
+    pub n: u64,
+}
+
+/// Parameters of a [`Monitor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MonitorConfig {
+    /// Length of the stretches that predictions are counted in.
+    pub bucket: Duration,
+    /// Time that labels take: a bucket's precision and recall are reported this long after its end.
+    pub label_delay: Duration,
+    /// Most predictions that wait for their label; the oldest are forgotten first.
+    pub max_unlabelled: usize,
+}
+
+/// Buckets of a day, labels after 7 days, a million waiting predictions (about 100 MB).
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        MonitorConfig { bucket: days(1), label_delay: days(7), max_unlabelled: 1_000_000 }
+    }
+}
+
+/// Counts predictions per version and stretch of time, and joins labels to them when they arrive.
+///
+/// Findings, per version, once a bucket has ended: `predictions` (count), `review_rate`, `fallback_rate`,
+/// `mean_score` (over scored rows). Once its labels are due as well: `label_coverage`, and over labelled rows
+/// `bad_rate`, `precision` and `recall` of reviews, where they are defined.
+///
+/// # Concurrency
+/// Share it by reference; one short lock per call.
+#[derive(Debug)]
+pub struct Monitor {
+    config: MonitorConfig,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Open buckets by start, then version.
+    buckets: BTreeMap<i64, BTreeMap<ModelRef, Bucket>>,
+    waiting: HashMap<u64, Waiting>,
+    /// Ids in the order they came, with those that have gone since.
+    order: VecDeque<u64>,
+    forgotten: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bucket: i64,
+    model: ModelRef,
+    review: bool,
+}
+
+#[derive(Debug, Default)]
+struct Bucket {
+    traffic_reported: bool,
+    predictions: u64,
+    reviews: u64,
+    fallbacks: u64,
+    /// Sum of scores in 2⁻³² steps: whole numbers, so that order and threads do not matter.
+    scores: u128,
+    labelled: u64,
+    bad: u64,
+    bad_reviews: u64,
+    labelled_reviews: u64,
+}
+
+/// What became of a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelJoin {
+    /// Counted with its prediction.
+    Joined,
+    /// No prediction of that id waits: never made, labelled already, or forgotten.
+    Unknown,
+}
+
+impl Monitor {
+    /// # Errors
+    /// `InvalidConfig` for a bucket shorter than a microsecond or no room for waiting predictions.
+    pub fn new(config: MonitorConfig) -> Result<Self> {
+        if micros(config.bucket) == 0 || config.max_unlabelled == 0 {
+            let reason = "bucket and max_unlabelled must be positive";
+            return Err(Error::config("monitor", reason));
+        }
+        Ok(Monitor { config, state: Mutex::default() })
+    }
+
+    /// Counts a prediction.
+    pub fn record(&self, prediction: &Prediction) {
+        let start = self.bucket(prediction.at);
+        let review = prediction.decision == Decision::Review;
+        let mut state = self.state();
+        let bucket = state.bucket(start, &prediction.model);
+        bucket.predictions += 1;
+        bucket.reviews += u64::from(review);
+        match prediction.score {
+            Some(score) => bucket.scores += (score * 4_294_967_296.0) as u128,
+            None => bucket.fallbacks += 1,
+        }
+        let waiting = Waiting { bucket: start, model: prediction.model.clone(), review };
+        if state.waiting.insert(prediction.id, waiting).is_none() {
+            state.order.push_back(prediction.id);
+        }
+        while state.waiting.len() > self.config.max_unlabelled {
+            let oldest = state.order.pop_front().expect("every waiting id is in the order");
+            let gone = state.waiting.remove(&oldest).is_some();
+            state.forgotten += u64::from(gone);
+        }
+        // Labelled ids stay in the order until they reach its front; keep them from piling up.
+        while state.order.front().is_some_and(|id| !state.waiting.contains_key(id)) {
+            state.order.pop_front();
+        }
+    }
+
+    /// Gives a prediction its label, `true` for bad. A second label for the same prediction is `Unknown`.
+    pub fn label(&self, id: u64, bad: bool) -> LabelJoin {
+        let mut state = self.state();
+        let Some(waiting) = state.waiting.remove(&id) else {
+            return LabelJoin::Unknown;
+        };
+        let bucket = state.bucket(waiting.bucket, &waiting.model);
+        bucket.labelled += 1;
+        bucket.bad += u64::from(bad);
+        bucket.labelled_reviews += u64::from(waiting.review);
+        bucket.bad_reviews += u64::from(bad && waiting.review);
+        LabelJoin::Joined
+    }
+
+    /// Predictions that were forgotten before a label came, for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.state().forgotten
+    }
+
+    /// What has become known since the last call: traffic of buckets that ended by `now`, and outcomes of buckets whose
+    /// labels are due by `now`. In order of time and version; each is given once.
+    pub fn findings(&self, now: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let length = micros(self.config.bucket);
+        let mut state = self.state();
+        state.buckets.retain(|&start, models| {
+            let from = Timestamp::from_micros(start);
+            let to = Timestamp::from_micros(start.saturating_add(length));
+            let due = to.plus(self.config.label_delay) <= now;
+            for (model, bucket) in models.iter_mut() {
+                let mut found = |metric: &str, value: f64, n: u64| {
+                    let (metric, model) = (metric.to_owned(), Some(model.clone()));
+                    findings.push(Finding { metric, model, from, to, value, n });
+                };
+                if to <= now && !bucket.traffic_reported {
+                    bucket.traffic_reported = true;
+                    bucket.traffic(&mut found);
+                }
+                if due {
+                    bucket.outcomes(&mut found);
+                }
+            }
+            !due
+        });
+        findings
+    }
+
+    fn bucket(&self, at: Timestamp) -> i64 {
+        let length = micros(self.config.bucket);
+        at.micros().div_euclid(length).saturating_mul(length)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn bucket(&mut self, start: i64, model: &ModelRef) -> &mut Bucket {
+        let models = self.buckets.entry(start).or_default();
+        if !models.contains_key(model) {
+            models.insert(model.clone(), Bucket::default());
+        }
+        models.get_mut(model).expect("just inserted")
+    }
+}
+
+impl Bucket {
+    fn traffic(&self, found: &mut impl FnMut(&str, f64, u64)) {
+        let (n, scored) = (self.predictions, self.predictions - self.fallbacks);
+        found("predictions", n as f64, n);
+        found("review_rate", self.reviews as f64 / n as f64, n);
+        found("fallback_rate", self.fallbacks as f64 / n as f64, n);
+        if scored > 0 {
+            found("mean_score", self.scores as f64 / 4_294_967_296.0 / scored as f64, scored);
+        }
+    }
+
+    fn outcomes(&self, found: &mut impl FnMut(&str, f64, u64)) {
+        if self.predictions > 0 {
+            let coverage = self.labelled as f64 / self.predictions as f64;
+            found("label_coverage", coverage, self.predictions);
+        }
+        if self.labelled > 0 {
+            found("bad_rate", self.bad as f64 / self.labelled as f64, self.labelled);
+        }
+        if self.labelled_reviews > 0 {
+            let precision = self.bad_reviews as f64 / self.labelled_reviews as f64;
+            found("precision", precision, self.labelled_reviews);
+        }
+        if self.bad > 0 {
+            found("recall", self.bad_reviews as f64 / self.bad as f64, self.bad);
+        }
+    }
+}

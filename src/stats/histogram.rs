@@ -1,0 +1,110 @@
+//! A histogram of latencies in fixed memory.
+
+/// Latencies in nanoseconds on log-linear buckets: 16 per power of two, so a quantile is off by at most 1/16 of its
+/// value. 7.8 KiB, mergeable in any order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatencyHistogram {
+    counts: Vec<u64>,
+    total: u64,
+    max: u64,
+}
+
+/// Values below this have a bucket each; it is also the number of buckets per power of two.
+const LINEAR: u64 = 16;
+const N_BUCKETS: usize = 61 * LINEAR as usize;
+
+impl Default for LatencyHistogram {
+    fn default() -> Self {
+        LatencyHistogram { counts: vec![0; N_BUCKETS], total: 0, max: 0 }
+    }
+}
+
+impl LatencyHistogram {
+    /// Counts one latency. O(1), no allocation.
+    pub fn record(&mut self, nanos: u64) {
+        self.counts[bucket(nanos)] += 1;
+        self.total += 1;
+        self.max = self.max.max(nanos);
+    }
+
+    /// Adds another histogram's counts to this one.
+    pub fn merge(&mut self, other: &LatencyHistogram) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
+        self.total += other.total;
+        self.max = self.max.max(other.max);
+    }
+
+    /// Number of latencies counted.
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
+    /// The largest latency seen, exactly; 0 before the first.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The latency that a share `q` of all stays at or below, in nanoseconds: the middle of its bucket, never above
+    /// [`max`](Self::max). `None` before the first or for a `q` outside `0.0..=1.0`.
+    pub fn quantile(&self, q: f64) -> Option<u64> {
+        if self.total == 0 || !(0.0..=1.0).contains(&q) {
+            return None;
+        }
+        let rank = ((q * self.total as f64).ceil() as u64).clamp(1, self.total);
+        let mut seen = 0;
+        let bucket = self.counts.iter().position(|&count| {
+            seen += count;
+            seen >= rank
+        })?;
+        Some(middle(bucket).min(self.max))
+    }
+}
+
+fn bucket(nanos: u64) -> usize {
+    if nanos < LINEAR {
+        return nanos as usize;
+    }
+    let shift = nanos.ilog2() - LINEAR.ilog2();
+    (u64::from(shift) * LINEAR + (nanos >> shift)) as usize
+}
+
+fn middle(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < LINEAR {
+        return bucket;
+    }
+    let shift = bucket / LINEAR - 1;
+    let low = (bucket - shift * LINEAR) << shift;
+    low + (1 << shift) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_stay_within_a_sixteenth() {
+        let mut histogram = LatencyHistogram::default();
+        (1..=100_000).for_each(|nanos| histogram.record(nanos));
+        for (q, exact) in [(0.5, 50_000.0), (0.99, 99_000.0), (1.0, 100_000.0)] {
+            let got = histogram.quantile(q).unwrap() as f64;
+            assert!((got / exact - 1.0).abs() <= 1.0 / 16.0, "{q}: {got}");
+        }
+        assert_eq!(histogram.max(), 100_000);
+        assert_eq!(LatencyHistogram::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn every_value_has_a_bucket_and_merging_adds() {
+        let mut one = LatencyHistogram::default();
+        let mut two = LatencyHistogram::default();
+        for shift in 0..64 {
+            one.record(1 << shift);
+            two.record(u64::MAX >> shift);
+        }
+        let mut both = one.clone();
+        both.merge(&two);
+        assert_eq!((both.count(), both.max()), (128, u64::MAX));
+        assert_eq!(both.quantile(0.0), Some(1));
+    }
+}

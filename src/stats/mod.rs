@@ -1,0 +1,9 @@
+//! The mathematics that several stages share: bins, quantiles, distances between distributions, histograms.
+
+mod bins;
+mod histogram;
+mod psi;
+
+pub use bins::{Bins, quantile_sorted};
+pub use histogram::LatencyHistogram;
+pub use psi::{Psi, population_stability_index};

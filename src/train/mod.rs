@@ -1,0 +1,89 @@
+//! Stage 5, train. Takes a data set and a [`Trainer`]; gives a [`TrainingRun`]: the model and the record of how it came
+//! about.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::ids::{Digest, DigestWriter};
+use crate::model::{Convergence, Model, Trainer};
+use crate::seed::Seed;
+
+/// A model and its record.
+#[derive(Debug, Clone)]
+pub struct TrainingRun {
+    /// The fitted model.
+    pub model: Arc<dyn Model>,
+    /// How it came about.
+    pub record: TrainingRecord,
+}
+
+/// How a model came about: enough to make it again, byte for byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// SHA-256 over everything below but the outcome: equal ids mean equal models.
+    pub id: Digest,
+    /// Name of the trainer.
+    pub trainer: String,
+    /// Its parameters, as (name, value).
+    pub parameters: Vec<(String, String)>,
+    /// The run's seed.
+    pub seed: Seed,
+    /// [`Dataset::fingerprint`] of the training rows.
+    pub dataset: Digest,
+    /// [`FeatureSet::fingerprint`](crate::feature::FeatureSet::fingerprint), where the features came from one.
+    pub feature_set: Option<Digest>,
+    /// Version of riskcycle.
+    pub library: String,
+    /// Training rows.
+    pub n_rows: u64,
+    /// Training rows labelled bad.
+    pub n_bad: u64,
+    /// How far the solver got, where there is one.
+    pub convergence: Option<Convergence>,
+}
+
+impl TrainingRun {
+    /// Fits a model and writes the record. `feature_set` is the fingerprint of the definition the features came from.
+    ///
+    /// # Errors
+    /// Those of [`Trainer::fit`].
+    pub fn fit(
+        trainer: &dyn Trainer,
+        data: &Dataset,
+        feature_set: Option<Digest>,
+        seed: Seed,
+    ) -> Result<TrainingRun> {
+        let fitted = trainer.fit(data, seed)?;
+        let mut record = TrainingRecord {
+            id: Digest::default(),
+            trainer: trainer.name().to_owned(),
+            parameters: trainer.parameters(),
+            seed,
+            dataset: data.fingerprint(),
+            feature_set,
+            library: env!("CARGO_PKG_VERSION").to_owned(),
+            n_rows: data.n_rows() as u64,
+            n_bad: data.n_bad() as u64,
+            convergence: fitted.convergence,
+        };
+        record.id = record.identity();
+        Ok(TrainingRun { model: fitted.model, record })
+    }
+}
+
+impl TrainingRecord {
+    fn identity(&self) -> Digest {
+        let mut digest = DigestWriter::default();
+        digest.bytes(b"riskcycle training run 1").bytes(self.trainer.as_bytes());
+        self.parameters.iter().for_each(|(name, value)| {
+            digest.bytes(name.as_bytes()).bytes(value.as_bytes());
+        });
+        digest.u64(self.seed.0).bytes(self.dataset.as_bytes());
+        digest.bytes(self.feature_set.as_ref().map_or(&[], |d| d.as_bytes()));
+        digest.bytes(self.library.as_bytes());
+        digest.finish()
+    }
+}
