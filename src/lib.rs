@@ -44,12 +44,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // Vocabulary: what every stage speaks.
-mod codec;
+pub mod time;
 mod error;
+mod codec;
+pub mod seed;
 mod ids;
 mod schema;
-pub mod seed;
-pub mod time;
 
 // Mathematics that several stages share.
 pub mod stats;

@@ -90,7 +90,7 @@ pub struct Lifecycle<E> {
 
 struct DriftState {
     window: DriftWindow,
-    /// Start of the open stretch: the first event seen, or the end of the stretch before.
+    /// Start of the open stretch, on the monitor's buckets; `None` until there is an event.
     from: Option<Timestamp>,
 }
 
@@ -214,7 +214,7 @@ impl<E> Lifecycle<E> {
         self.log.record(&prediction);
         self.monitor.record(&prediction);
         let mut drift = self.drift();
-        drift.from.get_or_insert(at);
+        drift.from.get_or_insert_with(|| self.config.monitor.bucket_start(at));
         drift.window.observe_row(row)?;
         if prediction.assignment.arm == 0 {
             drift.window.observe_score(prediction.score);
@@ -237,8 +237,9 @@ impl<E> Lifecycle<E> {
         let mut drift = self.drift();
         let ended = drift.from.filter(|from| now.since(*from) >= self.config.monitor.bucket);
         let report = ended.and_then(|from| {
-            drift.from = Some(now);
-            drift.window.finish(from, now)
+            let to = self.config.monitor.bucket_start(now);
+            drift.from = Some(to);
+            drift.window.finish(from, to)
         });
         drop(drift);
         let champion = &self.service.deployments()[0].version;

@@ -11,7 +11,6 @@ mod published;
 mod replay;
 mod report;
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,7 +29,9 @@ use riskcycle::model::{
     LinfaTree, LinfaTreeConfig, LogisticRegression, LogisticRegressionConfig, ModelExt, Trainer,
 };
 use riskcycle::monitor::InMemoryPredictionLog;
-use riskcycle::registry::{Artifact, AuditEntry, DirectoryArtifactStore, ModelRegistry, ModelVersion};
+use riskcycle::registry::{
+    Artifact, AuditEntry, DirectoryArtifactStore, ModelRegistry, ModelVersion,
+};
 use riskcycle::testing::World;
 use riskcycle::testing::handbook::{self, START, Transaction};
 use riskcycle::train::TrainingRun;
@@ -47,11 +48,6 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
             ExitCode::FAILURE
         }
     }
@@ -124,7 +120,12 @@ fn run(options: &Options) -> Result<()> {
     let spinner = bar(None, "  computing features");
     let frame = plan.compute(&events)?;
     spinner.finish_and_clear();
-    println!("  feature set {} ({}), {} features", set.name(), set.fingerprint().short(), set.features().len());
+    println!(
+        "  feature set {} ({}), {} features",
+        set.name(),
+        set.fingerprint().short(),
+        set.features().len()
+    );
     watch.lap("features in batch", frame.n_rows(), "rows");
     report.events = events.len();
     report.frauds = n_fraud;
@@ -138,9 +139,8 @@ fn run(options: &Options) -> Result<()> {
 
     println!("2 dataset");
     let rows = timeline.split.rows(&schema, &events, "customer")?;
-    let dataset = |rows: &[usize]| {
-        Dataset::from_events(&frame, &schema, &events, rows, "customer", "amount")
-    };
+    let dataset =
+        |rows: &[usize]| Dataset::from_events(&frame, &schema, &events, rows, "customer", "amount");
     let (train, test) = (dataset(&rows.train)?, dataset(&rows.test)?);
     describe("train", &train, timeline.split.train_range());
     describe("test ", &test, timeline.split.test_range());
@@ -204,14 +204,17 @@ fn run(options: &Options) -> Result<()> {
         report.models.push(ModelReport { version: version.clone(), training, evaluation });
         versions.push(version);
     }
-    let (champion, challenger) = (versions[0].model.clone(), versions[1].model.clone());
-    let reason = "higher average precision and lower cost than the tree on the test week";
-    registry.promote(SLOT, &champion, "head-of-fraud", reason, decided)?;
+    let precision = [0, 1].map(|i| report.models[i].evaluation.average_precision);
+    let best = usize::from(precision[1] > precision[0]);
+    let (champion, challenger) = (&versions[best].model, &versions[1 - best].model);
+    let (higher, lower) = (precision[best], precision[1 - best]);
+    let reason = format!("average precision {higher:.4} against {lower:.4} on the test week");
+    registry.promote(SLOT, champion, "head-of-fraud", &reason, decided)?;
     print_audit(&registry.audit());
     watch.lap("registry", versions.len(), "artifacts");
 
     println!("6 experiment → serve, 7 monitor → drift → alert, 8 retrain");
-    let champion_model = registry.load(&champion)?.model;
+    let champion_model = registry.load(champion)?.model;
     let reference = ReferenceProfile::new(&train, &champion_model.score_dataset(&train)?, 10)?;
     let sink = Arc::new(InMemoryAlertSink::default());
     let parts = Parts {
@@ -222,7 +225,7 @@ fn run(options: &Options) -> Result<()> {
         alerts: AlertEngine::new(rules(), vec![sink.clone(), Arc::new(StderrAlertSink)])?,
     };
     let config = LifecycleConfig::new(SLOT, "customer");
-    let lifecycle = Lifecycle::new(config, parts, &[challenger], reference)?;
+    let lifecycle = Lifecycle::new(config, parts, std::slice::from_ref(challenger), reference)?;
     let replayed = replay::replay(&lifecycle, &timeline, &events, &frame, &logistic, &dataset)?;
     watch.lap("online features", replayed.parity.rows, "events, all compared with batch");
     replayed.print();
@@ -235,7 +238,7 @@ fn run(options: &Options) -> Result<()> {
     report.timings = watch.laps();
     report.write(&options.out.join("report.json"))?;
     report.summary(watch.total());
-    Ok(())
+    report.check()
 }
 
 fn read(path: &Path) -> Result<Vec<Transaction>> {

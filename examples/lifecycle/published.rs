@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
+use riskcycle::Result;
 use riskcycle::dataset::Dataset;
 use riskcycle::evaluate::EvaluationReport;
 use riskcycle::event::CsvSource;
 use riskcycle::feature::FeatureFrame;
 use riskcycle::testing::handbook::{PUBLISHED_NAMES, Transaction};
-use riskcycle::Result;
 use serde::Serialize;
 
 /// How many rows of the handbook's own feature table ours equals.

@@ -36,7 +36,7 @@ pub(crate) struct Replayed {
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(crate) struct Parity {
     pub(crate) rows: usize,
-    different: usize,
+    pub(crate) different: usize,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -86,7 +86,8 @@ pub(crate) fn replay(
     dataset: &dyn Fn(&[usize]) -> Result<Dataset>,
 ) -> Result<Replayed> {
     let live = timeline.split.test_range().start..timeline.live_to;
-    let retrain = RetrainTrigger::new(RetrainConfig { cool_down: days(21), ..RetrainConfig::default() })?;
+    let retrain =
+        RetrainTrigger::new(RetrainConfig { cool_down: days(21), ..RetrainConfig::default() })?;
     let mut replayed = Replayed {
         parity: Parity::default(),
         answered: BTreeMap::new(),
@@ -198,14 +199,18 @@ impl Replayed {
                 a.requests, a.reviews, a.frauds_reviewed, a.frauds
             );
         }
-        println!("  drift against the training week, day by day (PSI of score, of amount, and the highest other)");
+        println!("  drift against the training week, day by day (PSI)");
+        println!(
+            "    day         score  amount highest other column, calendar aside: any one day has a weekday of its own"
+        );
         for Day { to, drift, .. } in &self.days {
             let Some(drift) = drift else { continue };
             let score = drift.score.as_ref().map_or(f64::NAN, |column| column.psi);
-            let (amounts, others): (Vec<_>, Vec<_>) =
-                drift.features.iter().partition(|column| column.column == "amount");
-            let amount = amounts.first().map_or(f64::NAN, |column| column.psi);
-            let highest = others.iter().max_by(|a, b| a.psi.total_cmp(&b.psi));
+            let amount = drift.features.iter().find(|column| column.column == "amount");
+            let amount = amount.map_or(f64::NAN, |column| column.psi);
+            let aside = ["amount", "during_weekend", "during_night"];
+            let others = drift.features.iter().filter(|c| !aside.contains(&c.column.as_str()));
+            let highest = others.max_by(|a, b| a.psi.total_cmp(&b.psi));
             let highest = highest.map_or(String::new(), |c| format!("{} {:.3}", c.column, c.psi));
             println!("    {}  {score:.3}  {amount:.3}  {highest}", &to.to_string()[..10]);
         }
@@ -213,7 +218,10 @@ impl Replayed {
             println!("  retrain at {} because {}", plan.at, plan.reason);
             println!("    train {} to {}", plan.train.start, plan.train.end);
             println!("    judge {} to {}", plan.gate.start, plan.gate.end);
-            println!("    {} against {}: {}", outcome.challenger, outcome.champion, outcome.verdict);
+            println!(
+                "    {} against {}: {}",
+                outcome.challenger, outcome.champion, outcome.verdict
+            );
         }
         if self.retrains.is_empty() {
             println!("  no alert called for a retrain");

@@ -76,10 +76,8 @@ impl Stopwatch {
 
 impl Report {
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self).map_err(|e| Error::InvalidInput {
-            what: "report",
-            reason: e.to_string(),
-        })?;
+        let json = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::InvalidInput { what: "report", reason: e.to_string() })?;
         fs::write(path, json).map_err(|source| Error::Io {
             action: "write".into(),
             path: path.display().to_string(),
@@ -87,6 +85,16 @@ impl Report {
         })?;
         println!("report: {}", path.display());
         Ok(())
+    }
+
+    /// Fails the run if live features were not those of the batch, bit for bit.
+    pub(crate) fn check(&self) -> Result<()> {
+        let different = self.live.as_ref().map_or(0, |live| live.parity.different);
+        if different == 0 {
+            return Ok(());
+        }
+        let reason = format!("{different} online vectors differ from their batch rows");
+        Err(Error::InvalidInput { what: "features", reason })
     }
 
     pub(crate) fn summary(&self, total: Duration) {

@@ -258,7 +258,10 @@ mod tests {
     fn the_fingerprint_sees_every_part_and_every_nan_alike() {
         let base = data([1.0, 2.0, f64::NAN, 4.0], [true, false]);
         let other_nan = f64::from_bits(f64::NAN.to_bits() | 1);
-        assert_eq!(base.fingerprint(), data([1.0, 2.0, other_nan, 4.0], [true, false]).fingerprint());
+        assert_eq!(
+            base.fingerprint(),
+            data([1.0, 2.0, other_nan, 4.0], [true, false]).fingerprint()
+        );
         assert_ne!(base.fingerprint(), data([1.0, 2.0, 3.0, 4.0], [true, false]).fingerprint());
         assert_ne!(base.fingerprint(), data([1.0, 2.0, f64::NAN, 4.0], [true, true]).fingerprint());
         let timed = base.clone().with_times(vec![Timestamp::default(); 2]).unwrap();

@@ -126,15 +126,13 @@ mod tests {
             .label("bad", |e| Some(e.2))
             .build()
             .unwrap();
-        let split = TimeSplit {
-            start: Timestamp::default(),
-            train: days(1),
-            gap: days(1),
-            test: days(4),
-        };
+        let split =
+            TimeSplit { start: Timestamp::default(), train: days(1), gap: days(1), test: days(4) };
         let rows = split.rows(&schema, &events, "customer").unwrap();
         assert_eq!((rows.train, rows.test, rows.removed), (vec![0, 1], vec![4, 6, 7], 2));
-        assert!(split.rows(&schema, &events[..3], "customer").unwrap_err().to_string().contains("test"));
+        assert!(
+            split.rows(&schema, &events[..3], "customer").unwrap_err().to_string().contains("test")
+        );
         assert!(split.rows(&schema, &events, "terminal").unwrap_err().is_not_found());
     }
 }

@@ -50,9 +50,8 @@ impl ReferenceProfile {
         }
         let matrix = data.features();
         let columns = matrix.columns().into_iter();
-        let profile = |column: ndarray::ArrayView1<f64>| {
-            ReferenceColumn::new(column.iter().copied(), n_bins)
-        };
+        let profile =
+            |column: ndarray::ArrayView1<f64>| ReferenceColumn::new(column.iter().copied(), n_bins);
         Ok(ReferenceProfile {
             schema: data.schema().clone(),
             features: columns.map(profile).collect::<Result<_>>()?,

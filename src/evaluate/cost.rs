@@ -153,12 +153,7 @@ impl Costs {
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome), and those of [`Ranking::new`].
-    pub fn best_threshold(
-        &self,
-        labels: &[bool],
-        scores: &[f64],
-        amounts: &[f64],
-    ) -> Result<f64> {
+    pub fn best_threshold(&self, labels: &[bool], scores: &[f64], amounts: &[f64]) -> Result<f64> {
         self.check_rows(labels, scores, amounts)?;
         let ranking = Ranking::new(labels, scores)?;
         // Cost relative to no alert at all, row by row from the highest score; judged where the score changes.
@@ -168,7 +163,8 @@ impl Costs {
             let row = row as usize;
             let amount = amounts.get(row).copied().unwrap_or(0.0);
             cost += self.of(labels[row], true, amount) - self.of(labels[row], false, amount);
-            let last_of_tie = order.get(i + 1).is_none_or(|&next| scores[next as usize] != scores[row]);
+            let last_of_tie =
+                order.get(i + 1).is_none_or(|&next| scores[next as usize] != scores[row]);
             if last_of_tie && cost < best.0 {
                 best = (cost, scores[row]);
             }

@@ -52,7 +52,9 @@ impl EvaluationReport {
             roc_auc: ranking.roc_auc(),
             average_precision: ranking.average_precision(),
             ks: ranking.ks(),
-            card_precision: by_card.then(|| card_precision(data, scores, cards_per_day)).transpose()?,
+            card_precision: by_card
+                .then(|| card_precision(data, scores, cards_per_day))
+                .transpose()?,
             confusion: ConfusionMatrix::at(threshold, data.labels(), scores),
             business: costs.outcome(threshold, data.labels(), scores, amounts)?,
         })
@@ -69,9 +71,16 @@ impl fmt::Display for EvaluationReport {
             write!(f, "  CP@{} {:.4}", cards.k, cards.mean)?;
         }
         let (c, b) = (&self.confusion, &self.business);
-        writeln!(f, "\nthreshold {:.4}: TP {}  FP {}  TN {}  FN {}", b.threshold,
-            c.true_positives, c.false_positives, c.true_negatives, c.false_negatives)?;
-        write!(f, "total cost {:.0} (without a model {:.0})  ", b.total_cost, b.cost_without_model)?;
+        writeln!(
+            f,
+            "\nthreshold {:.4}: TP {}  FP {}  TN {}  FN {}",
+            b.threshold, c.true_positives, c.false_positives, c.true_negatives, c.false_negatives
+        )?;
+        write!(
+            f,
+            "total cost {:.0} (without a model {:.0})  ",
+            b.total_cost, b.cost_without_model
+        )?;
         write!(f, "prevented loss {:.0}  ", b.prevented_loss)?;
         match b.roi {
             Some(roi) => write!(f, "ROI {:.0} %", 100.0 * roi),

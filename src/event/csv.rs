@@ -147,11 +147,9 @@ impl CsvRow<'_> {
     /// # Errors
     /// `InvalidRow` if the field is anything else.
     pub fn f64(&self, column: usize) -> Result<f64> {
-        self.parse(
-            column,
-            "a number",
-            |text| if text.is_empty() { Some(f64::NAN) } else { text.parse().ok() },
-        )
+        self.parse(column, "a number", |text| {
+            if text.is_empty() { Some(f64::NAN) } else { text.parse().ok() }
+        })
     }
 
     /// 0 or 1.
@@ -205,7 +203,8 @@ impl CsvRow<'_> {
 
 fn minor_units(text: &str, decimals: u8) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let plain = fraction.len() <= usize::from(decimals) && fraction.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        fraction.len() <= usize::from(decimals) && fraction.bytes().all(|b| b.is_ascii_digit());
     if plain && whole.bytes().any(|b| b.is_ascii_digit()) {
         let mut minor: i64 = whole.parse().ok()?;
         let negative = whole.starts_with('-');
@@ -219,7 +218,8 @@ fn minor_units(text: &str, decimals: u8) -> Option<i64> {
     let minor = exact.round();
     let noise = 1e-9 * exact.abs().max(1.0);
     // Below 2^53 every whole number is a float, so the cast is exact.
-    ((exact - minor).abs() <= noise && minor.abs() < 9_007_199_254_740_992.0).then_some(minor as i64)
+    ((exact - minor).abs() <= noise && minor.abs() < 9_007_199_254_740_992.0)
+        .then_some(minor as i64)
 }
 
 #[cfg(test)]

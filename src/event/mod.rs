@@ -206,11 +206,7 @@ impl<E> EventSchemaBuilder<E> {
     /// A number that goes into the feature vector as it is; NaN is missing. It cannot be summed over a window, because
     /// a sum of floats depends on its order: declare what must be summed as money.
     #[must_use]
-    pub fn number(
-        mut self,
-        name: &str,
-        read: impl Fn(&E) -> f64 + Send + Sync + 'static,
-    ) -> Self {
+    pub fn number(mut self, name: &str, read: impl Fn(&E) -> f64 + Send + Sync + 'static) -> Self {
         self.numbers.push((name.to_owned(), Arc::new(read)));
         self
     }

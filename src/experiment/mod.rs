@@ -73,7 +73,9 @@ impl HashRouter {
         }
         let total: u64 = shares_ppm.iter().map(|&share| u64::from(share)).sum();
         if total != u64::from(SLOTS) {
-            return refuse(format!("shares add up to {total} instead of {SLOTS} parts per million"));
+            return refuse(format!(
+                "shares add up to {total} instead of {SLOTS} parts per million"
+            ));
         }
         let mut end = 0;
         let ends = shares_ppm.iter().map(|share| {

@@ -134,12 +134,18 @@ impl History {
                     _ => high < bounds[1] && self.times[high] <= end,
                 };
                 while enters(high) {
-                    self.measures.iter().zip(&mut sums).for_each(|(m, sum)| *sum += i128::from(m[high]));
+                    self.measures
+                        .iter()
+                        .zip(&mut sums)
+                        .for_each(|(m, sum)| *sum += i128::from(m[high]));
                     high += 1;
                 }
                 let start = window.start(at);
                 while low < high && self.times[low] <= start {
-                    self.measures.iter().zip(&mut sums).for_each(|(m, sum)| *sum -= i128::from(m[low]));
+                    self.measures
+                        .iter()
+                        .zip(&mut sums)
+                        .for_each(|(m, sum)| *sum -= i128::from(m[low]));
                     low += 1;
                 }
                 let (row, count) = (self.rows[i] as usize, (high - low) as u64);

@@ -175,9 +175,8 @@ impl FeatureSet {
 
 /// Refuses what can never be right, the leak of a label first of all.
 fn check(feature: &Feature) -> Result<()> {
-    let refuse = |reason: &str| {
-        Err(Error::config("feature", format!("{}: {reason}", feature.name)))
-    };
+    let refuse =
+        |reason: &str| Err(Error::config("feature", format!("{}: {reason}", feature.name)));
     match &feature.definition {
         Definition::HourOfDayIn { from, to, .. } if *from > 23 || *to > 23 => {
             refuse("hours run from 0 to 23")

@@ -261,13 +261,7 @@ impl KeyHistory {
         (n > 0).then(|| self.order(plan, self.first + n - 1))
     }
 
-    fn observe(
-        &mut self,
-        plan: &EntityPlan,
-        reading: &Reading,
-        measures: &[i64],
-        out: &mut [f64],
-    ) {
+    fn observe(&mut self, plan: &EntityPlan, reading: &Reading, measures: &[i64], out: &mut [f64]) {
         let at = reading.at.micros();
         let current = self.first + self.n_events(plan);
         self.events.extend([at, reading.order().1]);
@@ -314,13 +308,7 @@ impl KeyHistory {
         }
     }
 
-    fn add(
-        &mut self,
-        plan: &EntityPlan,
-        event: u64,
-        sums: std::ops::Range<usize>,
-        sign: i128,
-    ) {
+    fn add(&mut self, plan: &EntityPlan, event: u64, sums: std::ops::Range<usize>, sign: i128) {
         let offset = self.offset(plan, event) + 2;
         for (measure, sum) in self.sums[sums].iter_mut().enumerate() {
             *sum += sign * i128::from(self.events[offset + measure]);
@@ -350,9 +338,7 @@ impl KeyHistory {
             if (state.low..state.high).contains(&low) {
                 self.sums[w * plan.measures.len() + measure] += i128::from(change);
             }
-            let reads = |value: &WindowValue| {
-                matches!(*value, WindowValue::Sum { measure: m, .. } | WindowValue::Mean { measure: m, .. } if m == measure)
-            };
+            let reads = |value: &WindowValue| matches!(*value, WindowValue::Sum { measure: m, .. } | WindowValue::Mean { measure: m, .. } if m == measure);
             if low < state.high && change != 0 && window.columns.iter().any(|c| reads(&c.value)) {
                 outcome = LabelOutcome::Late;
             }

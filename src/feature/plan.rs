@@ -39,7 +39,9 @@ pub(super) struct EntityPlan {
 /// A whole number kept of an event: what windows add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measure {
-    Money { field: usize },
+    Money {
+        field: usize,
+    },
     /// 1 for bad, 0 for good and for not known yet.
     Label,
 }
@@ -125,7 +127,11 @@ impl<E> FeaturePlan<E> {
             }
             Own::HourOfDayIn { from, to, utc_offset_seconds } => {
                 let hour = self.events.time(event).hour(utc_offset_seconds);
-                flag(if from <= to { (from..=to).contains(&hour) } else { hour >= from || hour <= to })
+                flag(if from <= to {
+                    (from..=to).contains(&hour)
+                } else {
+                    hour >= from || hour <= to
+                })
             }
         }
     }
@@ -157,16 +163,17 @@ impl FeatureSet {
         let mut own = Vec::new();
         let mut entities: Vec<EntityPlan> = Vec::new();
         for (column, feature) in self.features().iter().enumerate() {
-            let refuse = |reason: String| {
-                Error::config("feature", format!("{}: {reason}", feature.name))
-            };
+            let refuse =
+                |reason: String| Error::config("feature", format!("{}: {reason}", feature.name));
             let value = match &feature.definition {
                 Definition::Field { field } => match events.money_position(field) {
                     Some(field) => Own::Money { field },
                     None => match events.number_position(field) {
                         Some(field) => Own::Number { field },
                         None => {
-                            return Err(refuse(format!("the event has no money or number {field}")));
+                            return Err(refuse(format!(
+                                "the event has no money or number {field}"
+                            )));
                         }
                     },
                 },
@@ -182,7 +189,9 @@ impl FeatureSet {
                         Aggregate::Count => None,
                         Aggregate::Sum { field } | Aggregate::Mean { field } => {
                             let field = events.money_position(field).ok_or_else(|| {
-                                refuse(format!("{field} is not a money field, so it cannot be summed exactly"))
+                                refuse(format!(
+                                    "{field} is not a money field, so it cannot be summed exactly"
+                                ))
                             })?;
                             Some((Measure::Money { field }, events.money_scale(field)))
                         }

@@ -41,10 +41,10 @@ impl ModelCodecs {
         schema: FeatureSchema,
         bytes: &[u8],
     ) -> Result<Arc<dyn Model>> {
-        let decode = self
-            .decoders
-            .get(kind)
-            .ok_or_else(|| Error::NotFound { kind: "decoder for models of kind", id: kind.into() })?;
+        let decode = self.decoders.get(kind).ok_or_else(|| Error::NotFound {
+            kind: "decoder for models of kind",
+            id: kind.into(),
+        })?;
         decode(schema, bytes)
     }
 }

@@ -81,7 +81,10 @@ impl Trainer for LinfaTree {
             .min_weight_split(self.config.min_rows_split as f32)
             .min_weight_leaf(self.config.min_rows_leaf as f32)
             .fit(&data.into())
-            .map_err(|error| Error::Training { trainer: "linfa tree", reason: error.to_string() })?;
+            .map_err(|error| Error::Training {
+                trainer: "linfa tree",
+                reason: error.to_string(),
+            })?;
         let rows: Vec<u32> = (0..data.n_rows() as u32).collect();
         let mut nodes = Vec::new();
         grow(fitted.root_node(), data, rows, &mut nodes);
@@ -105,8 +108,7 @@ fn grow(node: &LinfaNode, data: &Dataset, rows: Vec<u32>, nodes: &mut Vec<TreeNo
         let (to_left, to_right) = rows.into_iter().partition(goes_left);
         let left = grow(left, data, to_left, nodes);
         let right = grow(right, data, to_right, nodes);
-        nodes[position].split =
-            Some(TreeSplit { feature: feature as u32, threshold, left, right });
+        nodes[position].split = Some(TreeSplit { feature: feature as u32, threshold, left, right });
     }
     position as u32
 }

@@ -67,7 +67,9 @@ impl LogisticModel {
         let standardised = row.iter().zip(&self.means).zip(&self.scales);
         let margin = standardised
             .zip(&self.coefficients)
-            .fold(self.intercept, |sum, (((x, mean), scale), coef)| sum + coef * ((x - mean) / scale));
+            .fold(self.intercept, |sum, (((x, mean), scale), coef)| {
+                sum + coef * ((x - mean) / scale)
+            });
         // An infinite value must not turn into a confident 0 or 1.
         if margin.is_finite() { sigmoid(margin) } else { f64::NAN }
     }
@@ -200,7 +202,8 @@ mod trainer {
             let model = LogisticModel::new(schema, intercept, coefficients, means, scales)
                 .map_err(|_| Error::Training {
                     trainer: "logistic regression",
-                    reason: "the solution is not finite; the classes may be separable, try more l2".into(),
+                    reason: "the solution is not finite; the classes may be separable, try more l2"
+                        .into(),
                 })?;
             let convergence = Convergence { gradient, tolerance: self.config.tolerance };
             Ok(Fitted { model: Arc::new(model), convergence: Some(convergence) })

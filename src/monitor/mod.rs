@@ -69,7 +69,7 @@ pub struct Monitor {
 #[derive(Debug, Default)]
 struct State {
     /// Open buckets by start, then version.
-    buckets: BTreeMap<i64, BTreeMap<ModelRef, Bucket>>,
+    buckets: BTreeMap<Timestamp, BTreeMap<ModelRef, Bucket>>,
     waiting: HashMap<u64, Waiting>,
     /// Ids in the order they came, with those that have gone since.
     order: VecDeque<u64>,
@@ -78,7 +78,7 @@ struct State {
 
 #[derive(Debug)]
 struct Waiting {
-    bucket: i64,
+    bucket: Timestamp,
     model: ModelRef,
     review: bool,
 }
@@ -106,6 +106,14 @@ pub enum LabelJoin {
     Unknown,
 }
 
+impl MonitorConfig {
+    /// Start of the bucket that a moment falls into; buckets are counted from 1970-01-01 UTC.
+    pub fn bucket_start(&self, at: Timestamp) -> Timestamp {
+        let length = micros(self.bucket).max(1);
+        Timestamp::from_micros(at.micros().div_euclid(length).saturating_mul(length))
+    }
+}
+
 impl Monitor {
     /// # Errors
     /// `InvalidConfig` for a bucket shorter than a microsecond or no room for waiting predictions.
@@ -119,7 +127,7 @@ impl Monitor {
 
     /// Counts a prediction.
     pub fn record(&self, prediction: &Prediction) {
-        let start = self.bucket(prediction.at);
+        let start = self.config.bucket_start(prediction.at);
         let review = prediction.decision == Decision::Review;
         let mut state = self.state();
         let bucket = state.bucket(start, &prediction.model);
@@ -167,11 +175,9 @@ impl Monitor {
     /// labels are due by `now`. In order of time and version; each is given once.
     pub fn findings(&self, now: Timestamp) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let length = micros(self.config.bucket);
         let mut state = self.state();
-        state.buckets.retain(|&start, models| {
-            let from = Timestamp::from_micros(start);
-            let to = Timestamp::from_micros(start.saturating_add(length));
+        state.buckets.retain(|&from, models| {
+            let to = from.plus(self.config.bucket);
             let due = to.plus(self.config.label_delay) <= now;
             for (model, bucket) in models.iter_mut() {
                 let mut found = |metric: &str, value: f64, n: u64| {
@@ -191,18 +197,13 @@ impl Monitor {
         findings
     }
 
-    fn bucket(&self, at: Timestamp) -> i64 {
-        let length = micros(self.config.bucket);
-        at.micros().div_euclid(length).saturating_mul(length)
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn bucket(&mut self, start: i64, model: &ModelRef) -> &mut Bucket {
+    fn bucket(&mut self, start: Timestamp, model: &ModelRef) -> &mut Bucket {
         let models = self.buckets.entry(start).or_default();
         if !models.contains_key(model) {
             models.insert(model.clone(), Bucket::default());

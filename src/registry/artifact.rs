@@ -164,7 +164,11 @@ fn read_sections(bytes: &[u8]) -> Result<Vec<([u8; 4], &[u8])>> {
         return Err(corrupt(format!("format {format} is not known to this version")));
     }
     if number(16, 8) != bytes.len() as u64 {
-        return Err(corrupt(format!("it is {} bytes long and says {}", bytes.len(), number(16, 8))));
+        return Err(corrupt(format!(
+            "it is {} bytes long and says {}",
+            bytes.len(),
+            number(16, 8)
+        )));
     }
     let (table_end, end) = (HEADER + ENTRY * count, bytes.len() - SEAL);
     if count > MAX_SECTIONS || table_end > end {

@@ -248,7 +248,8 @@ impl State {
     }
 
     fn restage(&mut self) {
-        let champions: Vec<&ModelRef> = self.slots.values().filter_map(|slot| slot.last()).collect();
+        let champions: Vec<&ModelRef> =
+            self.slots.values().filter_map(|slot| slot.last()).collect();
         for version in self.versions.values_mut() {
             version.stage = match version.stage {
                 _ if champions.contains(&&version.model) => Stage::Champion,

@@ -90,7 +90,8 @@ impl Gate {
         config.costs.check()?;
         let shares = [config.min_confidence, config.max_precision_loss];
         if !shares.iter().all(|share| (0.0..=1.0).contains(share)) || config.resamples == 0 {
-            let reason = "confidence and precision loss lie within 0 to 1, resamples are at least 1";
+            let reason =
+                "confidence and precision loss lie within 0 to 1, resamples are at least 1";
             return Err(Error::config("gate", reason));
         }
         Ok(Gate { config })
@@ -143,11 +144,17 @@ impl Gate {
         );
         object(
             verdict.challenger_cost >= verdict.champion_cost,
-            format!("it costs {:.0}, the champion {:.0}", verdict.challenger_cost, verdict.champion_cost),
+            format!(
+                "it costs {:.0}, the champion {:.0}",
+                verdict.challenger_cost, verdict.champion_cost
+            ),
         );
         object(
             verdict.confidence < min_confidence,
-            format!("it is cheaper in {:.3} of resamples, {min_confidence} are needed", verdict.confidence),
+            format!(
+                "it is cheaper in {:.3} of resamples, {min_confidence} are needed",
+                verdict.confidence
+            ),
         );
         object(
             verdict.challenger_precision < verdict.champion_precision - max_precision_loss,
@@ -204,7 +211,11 @@ fn poisson(bits: u64) -> f64 {
 impl fmt::Display for GateVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.promote { "promote" } else { "keep the champion" };
-        write!(f, "{verdict}: cost {:.0} against {:.0}, ", self.challenger_cost, self.champion_cost)?;
+        write!(
+            f,
+            "{verdict}: cost {:.0} against {:.0}, ",
+            self.challenger_cost, self.champion_cost
+        )?;
         write!(f, "cheaper in {:.3} of resamples, ", self.confidence)?;
         write!(f, "AP {:.4} against {:.4} ", self.challenger_precision, self.champion_precision)?;
         write!(f, "on {} rows with {} bad", self.n_rows, self.n_bad)?;

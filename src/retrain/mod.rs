@@ -70,7 +70,11 @@ impl RetrainTrigger {
     /// alert that goes on firing calls again after each cool-down.
     pub fn plan(&self, firing: &[Alert], now: Timestamp) -> Option<RetrainPlan> {
         let firing = firing.iter().filter(|alert| alert.state == AlertState::Firing);
-        let reasons: Vec<String> = firing.map(Alert::to_string).collect();
+        let reason = |alert: &Alert| {
+            let Alert { rule, metric, value, since, .. } = alert;
+            format!("{rule}: {metric} = {value:.4} since {since}")
+        };
+        let reasons: Vec<String> = firing.map(reason).collect();
         if reasons.is_empty() {
             return None;
         }

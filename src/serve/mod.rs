@@ -68,11 +68,7 @@ impl ModelService {
     ///
     /// # Errors
     /// Those of [`deploy`](Self::deploy).
-    pub fn new(
-        schema: FeatureSchema,
-        arms: Vec<Deployment>,
-        fallback: Decision,
-    ) -> Result<Self> {
+    pub fn new(schema: FeatureSchema, arms: Vec<Deployment>, fallback: Decision) -> Result<Self> {
         let service = ModelService { schema, fallback, arms: RwLock::new(Arc::new([])) };
         service.deploy(arms)?;
         Ok(service)

@@ -104,8 +104,14 @@ pub fn read(
     path: impl AsRef<std::path::Path>,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Transaction>> {
-    let columns =
-        ["TRANSACTION_ID", "TX_TIME_SECONDS", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD"];
+    let columns = [
+        "TRANSACTION_ID",
+        "TX_TIME_SECONDS",
+        "CUSTOMER_ID",
+        "TERMINAL_ID",
+        "TX_AMOUNT",
+        "TX_FRAUD",
+    ];
     let mut source = CsvSource::open(path, &columns)?;
     let mut transactions: Vec<Transaction> = Vec::new();
     let mut n_fraud = 0;
