@@ -278,27 +278,21 @@ impl<E> Lifecycle<E> {
             Scored { scores: &gate_scores, threshold },
             seed,
         )?;
-        let artifact = Artifact {
-            name: champion.version.name.to_string(),
-            author: format!("retrain with {}", trainer.name()),
-            created: plan.at,
-            threshold,
-            training: run.record.clone(),
-            model: run.model.clone(),
-        };
+        let (name, author) = (&champion.version.name, format!("retrain with {}", trainer.name()));
+        let artifact = Artifact::new(name, &author, plan.at, threshold, run);
         let version = self.registry.register(&artifact, plan.at)?.model;
         if verdict.promote {
             let reference = ReferenceProfile::new(train, &train_scores, self.config.drift_bins)?;
             let reason = verdict.to_string();
             self.registry.promote(&self.config.slot, &version, approver, &reason, plan.at)?;
-            let model = run.model;
+            let model = artifact.model.clone();
             self.service.deploy(vec![Deployment { version: version.clone(), model, threshold }])?;
             let window = DriftWindow::new(Arc::new(reference));
             *self.drift() = DriftState { window, from: None };
             before.iter().for_each(|arm| drop(self.alerts.retire(&arm.version, plan.at)));
         }
         let (challenger, champion) = (version, champion.version.clone());
-        Ok(RetrainOutcome { challenger, champion, verdict, training: run.record })
+        Ok(RetrainOutcome { challenger, champion, verdict, training: artifact.training })
     }
 
     /// The live features.

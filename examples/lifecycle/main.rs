@@ -272,15 +272,10 @@ fn evaluate(
     let amounts = train.amounts().unwrap_or(&[]);
     let threshold = costs.best_threshold(train.labels(), &train_scores, amounts)?;
     let scores = run.model.score_dataset(test)?;
+    let created = train.times().and_then(|times| times.last().copied()).unwrap_or_default();
     let evaluation = EvaluationReport::new(test, &scores, threshold, costs, CARDS_PER_DAY)?;
-    let artifact = Artifact {
-        name: format!("card-fraud-{name}"),
-        author: "data-science".into(),
-        created: train.times().and_then(|times| times.last().copied()).unwrap_or_default(),
-        threshold,
-        training: run.record,
-        model: run.model,
-    };
+    let name = format!("card-fraud-{name}");
+    let artifact = Artifact::new(&name, "data-science", created, threshold, run);
     Ok((artifact, evaluation))
 }
 

@@ -205,7 +205,8 @@ fn minor_units(text: &str, decimals: u8) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let plain =
         fraction.len() <= usize::from(decimals) && fraction.bytes().all(|b| b.is_ascii_digit());
-    if plain && whole.bytes().any(|b| b.is_ascii_digit()) {
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    if plain && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
         let mut minor: i64 = whole.parse().ok()?;
         let negative = whole.starts_with('-');
         for position in 0..usize::from(decimals) {

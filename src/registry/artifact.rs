@@ -22,7 +22,7 @@ use crate::ids::Digest;
 use crate::model::{Model, ModelCodecs};
 use crate::schema::FeatureSchema;
 use crate::time::Timestamp;
-use crate::train::TrainingRecord;
+use crate::train::{TrainingRecord, TrainingRun};
 
 const MAGIC: [u8; 8] = *b"\x89RSKM\r\n\x1a";
 const FORMAT: u16 = 1;
@@ -68,6 +68,18 @@ enum Meta {
 }
 
 impl Artifact {
+    /// The artifact of a training run.
+    pub fn new(
+        name: &str,
+        author: &str,
+        created: Timestamp,
+        threshold: f64,
+        run: TrainingRun,
+    ) -> Self {
+        let (name, author) = (name.to_owned(), author.to_owned());
+        Artifact { name, author, created, threshold, training: run.record, model: run.model }
+    }
+
     /// The artifact's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let meta = Meta::V1 {

@@ -37,10 +37,12 @@ impl Bins {
         }
         let mut finite: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
         finite.sort_unstable_by(f64::total_cmp);
-        let mut edges: Vec<f64> = (1..n_bins)
-            .filter_map(|i| quantile_sorted(&finite, i as f64 / n_bins as f64))
-            .map(|edge| edge + 0.0) // -0.0 and 0.0 are one edge
-            .collect();
+        // Edges are values themselves, never points between two: a bin between neighbours would stay empty.
+        let edge = |i: usize| finite[(i * finite.len()).div_ceil(n_bins).max(1) - 1];
+        let mut edges: Vec<f64> = match finite.len() {
+            0 => Vec::new(),
+            _ => (1..n_bins).map(|i| edge(i) + 0.0).collect(), // -0.0 + 0.0 is 0.0: one edge for both
+        };
         edges.dedup();
         // An edge at the largest value would leave the last bin empty for ever.
         if edges.last().is_some_and(|edge| finite.last().is_some_and(|max| edge >= max)) {
