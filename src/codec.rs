@@ -1,5 +1,6 @@
-//! The only module that calls bincode: small, flat, versioned records inside our own envelopes, always limited.
+//! Bytes: the only module that calls bincode, and the little-endian reader for bulk numbers.
 //!
+//! bincode is for small, flat, versioned records inside our own envelopes, always limited.
 //! Bulk numbers never come through here, and neither does anything recursive: bincode 2.0.1 overflows the stack on
 //! recursive types even with a limit. Without a limit nine hostile bytes make it ask for 8 TiB and abort the process.
 
@@ -25,6 +26,66 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T>
             Err(Error::corrupt(what, format!("{rest} bytes follow the record")))
         }
         Err(error) => Err(Error::corrupt(what, error.to_string())),
+    }
+}
+
+/// Reads fixed-width little-endian numbers; running out of bytes is an error, never a panic.
+pub(crate) struct Reader<'a> {
+    what: &'static str,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+        Reader { what, bytes }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (head, rest) = self
+            .bytes
+            .split_first_chunk::<N>()
+            .ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
+        self.bytes = rest;
+        Ok(*head)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64> {
+        self.take().map(i64::from_le_bytes)
+    }
+
+    pub(crate) fn i128(&mut self) -> Result<i128> {
+        self.take().map(i128::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn f64(&mut self) -> Result<f64> {
+        self.u64().map(f64::from_bits)
+    }
+
+    pub(crate) fn f64s(&mut self, n: usize) -> Result<Vec<f64>> {
+        if self.bytes.len() / 8 < n {
+            return Err(Error::corrupt(self.what, "ends too early"));
+        }
+        (0..n).map(|_| self.f64()).collect()
+    }
+
+    /// Bytes not read yet.
+    pub(crate) fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            n => Err(Error::corrupt(self.what, format!("{n} bytes too many"))),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::dataset::Dataset;
 use crate::drift::{DriftReport, DriftWindow, ReferenceProfile};
 use crate::error::{Error, Result};
 use crate::experiment::Router;
-use crate::feature::{FeaturePlan, LabelOutcome, OnlineFeatures};
+use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
 use crate::model::{ModelExt, Trainer};
 use crate::monitor::{Finding, LabelJoin, Monitor, MonitorConfig, PredictionLog};
@@ -31,6 +31,8 @@ pub struct LifecycleConfig {
     pub slot: String,
     /// Entity that requests are routed by, a customer or a card.
     pub unit: String,
+    /// How live features treat late events, and how much they keep.
+    pub online: OnlineConfig,
     /// Decision where a model gives no score.
     pub fallback: Decision,
     /// How predictions are counted; its bucket is also the stretch that drift is reported on.
@@ -47,6 +49,7 @@ impl LifecycleConfig {
         LifecycleConfig {
             slot: slot.to_owned(),
             unit: unit.to_owned(),
+            online: OnlineConfig::default(),
             fallback: Decision::Review,
             monitor: MonitorConfig::default(),
             gate: GateConfig::default(),
@@ -163,7 +166,7 @@ impl<E> Lifecycle<E> {
         Ok(Lifecycle {
             unit: features.events().entity_position(&config.unit)?,
             service: ModelService::new(features.schema().clone(), arms, config.fallback)?,
-            features: features.online()?,
+            features: features.online(config.online)?,
             monitor: Monitor::new(config.monitor)?,
             drift: Mutex::new(DriftState { window, from: None }),
             gate: Gate::new(config.gate)?,
@@ -179,7 +182,7 @@ impl<E> Lifecycle<E> {
     ///
     /// # Errors
     /// As [`OnlineFeatures::observe`].
-    pub fn warm_up(&self, event: &E, row: &mut [f64]) -> Result<()> {
+    pub fn warm_up(&self, event: &E, row: &mut [f64]) -> Result<Observed> {
         self.features.observe(event, row)
     }
 

@@ -41,9 +41,11 @@ pub struct EventSchema<E> {
     id: Read<E, u64>,
     time: Read<E, Timestamp>,
     entities: Vec<(String, Read<E, EntityKey>)>,
-    money: Vec<(String, u8, Read<E, i64>)>,
+    /// Name, minor units in a major one, and the amount in minor units.
+    money: Vec<(String, f64, Read<E, i64>)>,
     numbers: Vec<(String, Read<E, f64>)>,
     label: Option<(String, Read<E, Option<bool>>)>,
+    label_arrival: Option<Read<E, Option<Timestamp>>>,
 }
 
 impl<E> EventSchema<E> {
@@ -56,6 +58,7 @@ impl<E> EventSchema<E> {
             money: Vec::new(),
             numbers: Vec::new(),
             label: None,
+            label_arrival: None,
         }
     }
 
@@ -94,6 +97,15 @@ impl<E> EventSchema<E> {
         self.label.as_ref().and_then(|(_, read)| read(event))
     }
 
+    /// When the label of an event became known, if the schema says and it has.
+    pub fn label_arrival(&self, event: &E) -> Option<Timestamp> {
+        self.label_arrival.as_ref().and_then(|read| read(event))
+    }
+
+    pub(crate) fn has_label_arrival(&self) -> bool {
+        self.label_arrival.is_some()
+    }
+
     pub(crate) fn entity_position(&self, name: &str) -> Result<usize> {
         let position = self.entities.iter().position(|(other, _)| other == name);
         position.ok_or_else(|| Error::NotFound { kind: "entity", id: name.to_owned() })
@@ -117,12 +129,12 @@ impl<E> EventSchema<E> {
 
     /// Minor units, and how many of them make one major unit.
     pub(crate) fn read_money(&self, position: usize, event: &E) -> (i64, f64) {
-        let (_, decimals, read) = &self.money[position];
-        (read(event), 10f64.powi(i32::from(*decimals)))
+        let (_, scale, read) = &self.money[position];
+        (read(event), *scale)
     }
 
     pub(crate) fn money_scale(&self, position: usize) -> f64 {
-        10f64.powi(i32::from(self.money[position].1))
+        self.money[position].1
     }
 
     pub(crate) fn read_number(&self, position: usize, event: &E) -> f64 {
@@ -139,6 +151,7 @@ impl<E> Clone for EventSchema<E> {
             money: self.money.clone(),
             numbers: self.numbers.clone(),
             label: self.label.clone(),
+            label_arrival: self.label_arrival.clone(),
         }
     }
 }
@@ -163,6 +176,7 @@ pub struct EventSchemaBuilder<E> {
     money: Vec<(String, u8, Read<E, i64>)>,
     numbers: Vec<(String, Read<E, f64>)>,
     label: Option<(String, Read<E, Option<bool>>)>,
+    label_arrival: Option<Read<E, Option<Timestamp>>>,
 }
 
 impl<E> EventSchemaBuilder<E> {
@@ -222,6 +236,16 @@ impl<E> EventSchemaBuilder<E> {
         self
     }
 
+    /// When the label became known, `None` for not yet: lets history be replayed with labels as they arrived.
+    #[must_use]
+    pub fn label_arrival(
+        mut self,
+        read: impl Fn(&E) -> Option<Timestamp> + Send + Sync + 'static,
+    ) -> Self {
+        self.label_arrival = Some(Arc::new(read));
+        self
+    }
+
     /// # Errors
     /// `InvalidConfig` without an id or a time, with a name given twice, or with more than 9 decimals.
     pub fn build(self) -> Result<EventSchema<E>> {
@@ -244,9 +268,12 @@ impl<E> EventSchemaBuilder<E> {
             id,
             time,
             entities: self.entities,
-            money: self.money,
+            money: (self.money.into_iter())
+                .map(|(name, decimals, read)| (name, 10f64.powi(i32::from(decimals)), read))
+                .collect(),
             numbers: self.numbers,
             label: self.label,
+            label_arrival: self.label_arrival,
         })
     }
 }

@@ -18,15 +18,21 @@
 //! | `Include` | 1 | 2 | 6 | 8 |
 //! | `StrictPast` | 0 | 0 | 0 | 0 |
 
+mod accumulator;
 mod batch;
 mod definition;
+mod expression;
 mod frame;
+mod history;
 mod online;
 mod plan;
 
+pub use batch::LabelArrival;
 pub use definition::{
-    Aggregate, Current, Definition, EntityFeatures, Feature, FeatureSet, FeatureSetBuilder, Window,
+    Aggregate, Condition, Current, Definition, EntityFeatures, Feature, FeatureSet,
+    FeatureSetBuilder, Labels, Source, Width, Window,
 };
+pub use expression::{Expression, Operation};
 pub use frame::FeatureFrame;
-pub use online::{LabelOutcome, OnlineFeatures};
+pub use online::{LabelOutcome, Observed, OnlineConfig, OnlineFeatures, TooLate};
 pub use plan::FeaturePlan;

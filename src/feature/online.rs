@@ -1,35 +1,98 @@
 //! The online driver: the same windows, kept up to date event by event.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::feature::batch::{KeyHash, KeyHashBuilder};
-use crate::feature::definition::Current;
-use crate::feature::plan::{EntityPlan, FeaturePlan, Measure, WindowPlan, WindowValue};
-use crate::ids::EntityKey;
+use crate::feature::accumulator::{KeyHash, KeyHashBuilder};
+use crate::feature::history::{Inserted, KeyHistory};
+use crate::feature::plan::{FeaturePlan, Measure};
+use crate::ids::{Digest, EntityKey};
 use crate::schema::FeatureSchema;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 const N_SHARDS: usize = 64;
 /// So that one event's keys and amounts are read into a fixed place before any lock is taken.
-const MAX_ENTITIES: usize = 16;
+const MAX_STREAMS: usize = 16;
 const MAX_MEASURES: usize = 64;
+
+/// How live state treats events that do not come in order, and how much it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnlineConfig {
+    /// How far behind the latest event of its entity an event may be and still be put in its place. Costs memory: events
+    /// are kept that much longer. Not with lifetime windows, which cannot tell what they were a moment ago.
+    pub max_lateness: Duration,
+    /// What becomes of an event that is later than that.
+    pub too_late: TooLate,
+    /// Most events kept per entity and source; the oldest are dropped out of their windows first, and counted. This is
+    /// the bound on a key's memory.
+    pub max_events_per_key: u64,
+}
+
+/// Events in order only; a million events per key.
+impl Default for OnlineConfig {
+    fn default() -> Self {
+        OnlineConfig {
+            max_lateness: Duration::ZERO,
+            too_late: TooLate::Reject,
+            max_events_per_key: 1_000_000,
+        }
+    }
+}
+
+/// What becomes of an event that comes too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TooLate {
+    /// An error; nothing is remembered.
+    Reject,
+    /// Its vector is computed as of the latest event of its entities, but it is not remembered; counted.
+    Drop,
+}
 
 /// Live feature state for a stream of events; [`FeaturePlan::online`].
 ///
 /// # Concurrency
-/// Share it by reference. Keys are spread over 64 locks per entity kind; an event holds the locks of its own keys, in a
-/// fixed order, and no lock is held while host code runs.
+/// Share it by reference. Keys are spread over 64 locks per source; an event holds the locks of its own keys, in a fixed
+/// order, and no lock is held while host code runs.
 ///
 /// # Cost
-/// O(1) amortised per event, window and aggregate. No allocation for a known key once its history has reached its
-/// size. Per key: 8 bytes × (2 + measures) per event inside the widest window (its delay included), plus 16 bytes per
-/// window and 16 per window and measure. Events leave when the key's next event finds no window that sees them.
+/// O(1) amortised per event, window and sum; O(log n) for extremes and counts, O(n) in the window's events for exact
+/// quantiles. No allocation for a known key once its history has reached its size, as long as sums are all that is asked
+/// for. Per key: 8 bytes × (2 + measures) per event inside the widest window (its delay included), at most twice that
+/// while events leave, plus 16 bytes per window and 16 per window and sum, plus what exact quantiles (8 bytes a value) and
+/// counts (about 40 bytes per different value) need.
 pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
-    entities: Vec<Vec<Mutex<Shard>>>,
+    config: OnlineConfig,
+    streams: Vec<Stream>,
+    dropped: AtomicU64,
+    truncated: AtomicU64,
+}
+
+struct Stream {
+    shards: Vec<Mutex<Shard>>,
+    /// What a key without events reads.
+    empty: KeyHistory,
+}
+
+/// What became of an observed event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Observed {
+    /// Remembered.
+    New,
+    /// Known already by time and id: its vector is given again, as of its moment (lifetime windows: as of now), and nothing
+    /// is counted twice. An event is known as long as it is kept; one that meets the conditions of no source is not.
+    Duplicate,
+    /// Too late, and not remembered.
+    Dropped,
 }
 
 /// What became of a label.
@@ -46,59 +109,50 @@ pub enum LabelOutcome {
 
 #[derive(Debug, Default)]
 struct Shard {
-    slots: HashMap<EntityKey, usize, KeyHashBuilder>,
-    histories: Vec<KeyHistory>,
-}
-
-/// One key's events and where its windows stand in them. Events are counted from the key's first; `first` is the oldest
-/// one kept.
-#[derive(Debug)]
-struct KeyHistory {
-    first: u64,
-    /// Per event: its order (time, id), then one number per measure.
-    events: VecDeque<i64>,
-    windows: Vec<WindowState>,
-    /// Per window, one sum per measure.
-    sums: Vec<i128>,
-}
-
-/// The window sees the events `low..high`.
-#[derive(Debug, Clone, Copy, Default)]
-struct WindowState {
-    low: u64,
-    high: u64,
+    histories: HashMap<EntityKey, KeyHistory, KeyHashBuilder>,
 }
 
 /// What is read off an event before any lock is taken.
 struct Reading {
-    at: Timestamp,
-    id: u64,
-    keys: [EntityKey; MAX_ENTITIES],
-    /// The measures of all entities, one after the other.
+    order: (i64, i64),
+    keys: [EntityKey; MAX_STREAMS],
+    passes: [bool; MAX_STREAMS],
+    /// The measures of all streams, one after the other.
     measures: [i64; MAX_MEASURES],
-}
-
-impl Reading {
-    /// (time, id) as the history keeps it; the id's top bit is flipped so that signed order is the id's own order.
-    fn order(&self) -> (i64, i64) {
-        (self.at.micros(), (self.id ^ (1 << 63)) as i64)
-    }
 }
 
 impl<E> FeaturePlan<E> {
     /// Empty live state for this definition.
     ///
     /// # Errors
-    /// `InvalidConfig` for more than 16 entities or 64 different sums.
-    pub fn online(&self) -> Result<OnlineFeatures<E>> {
-        let n_measures: usize = self.entities.iter().map(|entity| entity.measures.len()).sum();
-        if self.entities.len() > MAX_ENTITIES || n_measures > MAX_MEASURES {
-            let reason = format!("at most {MAX_ENTITIES} entities and {MAX_MEASURES} sums online");
+    /// `InvalidConfig` for more than 16 sources or 64 measures, no room for events, or late events with lifetime windows.
+    pub fn online(&self, config: OnlineConfig) -> Result<OnlineFeatures<E>> {
+        let n_measures: usize = self.streams.iter().map(|stream| stream.measures.len()).sum();
+        if self.streams.len() > MAX_STREAMS || n_measures > MAX_MEASURES {
+            let reason =
+                format!("at most {MAX_STREAMS} sources and {MAX_MEASURES} measures online");
             return Err(Error::config("feature set", reason));
         }
-        let shards = || (0..N_SHARDS).map(|_| Mutex::default()).collect();
-        let entities = self.entities.iter().map(|_| shards()).collect();
-        Ok(OnlineFeatures { plan: self.clone(), entities })
+        if config.max_events_per_key == 0 {
+            return Err(Error::config("online features", "max_events_per_key must be at least 1"));
+        }
+        let lifetime = self.streams.iter().flat_map(|s| &s.windows).any(|w| w.is_lifetime());
+        if micros(config.max_lateness) > 0 && lifetime {
+            let reason =
+                "late events cannot be put into a lifetime window; set max_lateness to zero";
+            return Err(Error::config("online features", reason));
+        }
+        let stream = |plan| Stream {
+            shards: (0..N_SHARDS).map(|_| Mutex::default()).collect(),
+            empty: KeyHistory::new(plan),
+        };
+        Ok(OnlineFeatures {
+            plan: self.clone(),
+            config,
+            streams: self.streams.iter().map(stream).collect(),
+            dropped: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+        })
     }
 }
 
@@ -117,60 +171,151 @@ impl<E> OnlineFeatures<E> {
     /// never read: labels come through [`label`](Self::label), when they are known.
     ///
     /// # Errors
-    /// `SchemaMismatch` if `out` does not have one place per feature; `TimeBackwards` if the event is not after the last
-    /// one of each of its entities in (time, id) order, a repeated event among them. Nothing is remembered then.
-    pub fn observe(&self, event: &E, out: &mut [f64]) -> Result<()> {
+    /// `SchemaMismatch` if `out` does not have one place per feature; `TimeBackwards` for an event that comes too late
+    /// where the configuration rejects those. Nothing is remembered then.
+    pub fn observe(&self, event: &E, out: &mut [f64]) -> Result<Observed> {
         self.schema().check_rows(out.len(), 1)?;
         let reading = self.read(event);
+        let observed = self.observe_from(0, 0, false, &reading, out)?;
         for &(column, own) in &self.plan.own {
             out[column] = self.plan.own_value(own, event);
         }
-        self.observe_from(0, 0, &reading, out)
+        for (column, steps) in &self.plan.formulas {
+            let own = |own| self.plan.own_value(own, event);
+            out[*column] = FeaturePlan::<E>::formula(steps, own, |column| out[column]);
+        }
+        if observed == Observed::Dropped {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(observed)
     }
 
     /// Takes the locks of the event's keys one inside the other, so that either all of them remember it or none does.
     fn observe_from(
         &self,
-        entity: usize,
-        measure: usize,
+        s: usize,
+        first_measure: usize,
+        drop_it: bool,
         reading: &Reading,
         out: &mut [f64],
-    ) -> Result<()> {
-        let Some(plan) = self.plan.entities.get(entity) else {
-            return Ok(());
+    ) -> Result<Observed> {
+        let Some(plan) = self.plan.streams.get(s) else {
+            return Ok(if drop_it { Observed::Dropped } else { Observed::New });
         };
-        let key = reading.keys[entity];
-        let mut shard = self.shard(entity, key);
-        let history = shard.history(key, plan);
-        if let Some((at, id)) = history.last(plan)
-            && reading.order() <= (at, id)
-        {
+        let measures = &reading.measures[first_measure..first_measure + plan.measures.len()];
+        let next = first_measure + measures.len();
+        let key = reading.keys[s];
+        let mut shard = self.shard(s, key);
+        let known = shard.histories.get_mut(&key);
+        if !reading.passes[s] && known.is_none() {
+            drop(shard);
+            let observed = self.observe_from(s + 1, next, drop_it, reading, out)?;
+            let write = &mut |column: usize, value| out[column] = value;
+            self.streams[s].empty.peek(plan, reading.order, measures, write);
+            return Ok(observed);
+        }
+        let history = match known {
+            Some(history) => history,
+            None => shard.histories.entry(key).or_insert_with(|| KeyHistory::new(plan)),
+        };
+        let latest = history.latest(plan);
+        let oldest = latest.0.saturating_sub(micros(self.config.max_lateness));
+        let late = reading.order <= latest;
+        let too_late = late
+            && (reading.order.0 < oldest || self.config.max_lateness.is_zero())
+            && !history.contains(plan, reading.order);
+        if too_late && self.config.too_late == TooLate::Reject {
             return Err(Error::TimeBackwards {
                 what: format!("event of entity {key:?}"),
-                at: reading.at,
-                id: reading.id,
-                last: Timestamp::from_micros(at),
+                at: Timestamp::from_micros(reading.order.0),
+                id: reading.order.1 as u64 ^ (1 << 63),
+                last: Timestamp::from_micros(latest.0),
             });
         }
-        let end = measure + plan.measures.len();
-        self.observe_from(entity + 1, end, reading, out)?;
-        history.observe(plan, reading, &reading.measures[measure..end], out);
+        let mut observed = self.observe_from(s + 1, next, drop_it || too_late, reading, out)?;
+        let write = &mut |column: usize, value| out[column] = value;
+        if observed == Observed::Dropped {
+            // Too late for one of its entities, an event is dropped by all; as of now is all that can be told.
+            history.peek(plan, latest.max(reading.order), measures, write);
+            return Ok(Observed::Dropped);
+        }
+        if reading.passes[s] && history.insert(plan, reading.order, measures) == Inserted::Duplicate
+        {
+            observed = observed.max(Observed::Duplicate);
+        }
+        if reading.order >= history.last_read() {
+            history.read(plan, reading.order, measures, write);
+        } else if !history.peek(plan, reading.order, measures, write) {
+            history.peek(plan, history.last_read(), measures, write);
+        }
+        history.evict(plan, micros(self.config.max_lateness));
+        if history.n_events(plan) > self.config.max_events_per_key {
+            let gone = history.truncate(plan, self.config.max_events_per_key);
+            self.truncated.fetch_add(gone, Ordering::Relaxed);
+        }
+        Ok(observed)
+    }
+
+    /// The features of entities at a moment, without an event: what only an event has is missing (NaN), and so are
+    /// features of entities that are not given. Nothing is remembered. O(events in the windows).
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if `out` does not have one place per feature; `NotFound` for an unknown entity; `TimeBackwards`
+    /// for a moment before the last event of an entity that has lifetime windows.
+    pub fn vector(
+        &self,
+        entities: &[(&str, EntityKey)],
+        at: Timestamp,
+        out: &mut [f64],
+    ) -> Result<()> {
+        self.schema().check_rows(out.len(), 1)?;
+        out.fill(f64::NAN);
+        let mut keys: [Option<EntityKey>; MAX_STREAMS] = [None; MAX_STREAMS];
+        for (name, key) in entities {
+            let entity = self.plan.events.entity_position(name)?;
+            for (stream, place) in self.plan.streams.iter().zip(&mut keys) {
+                if stream.entity == entity {
+                    *place = Some(*key);
+                }
+            }
+        }
+        for &(column, own) in &self.plan.own {
+            out[column] = own.at(at);
+        }
+        for (s, plan) in self.plan.streams.iter().enumerate() {
+            let Some(key) = keys[s] else { continue };
+            let shard = self.shard(s, key);
+            let history = shard.histories.get(&key).unwrap_or(&self.streams[s].empty);
+            let asking = (at.micros(), i64::MAX);
+            let write = &mut |column: usize, value| out[column] = value;
+            if !history.peek(plan, asking, &[], write) {
+                return Err(Error::TimeBackwards {
+                    what: format!("question about entity {key:?}"),
+                    at,
+                    id: u64::MAX,
+                    last: Timestamp::from_micros(history.last_read().0),
+                });
+            }
+        }
+        for (column, steps) in &self.plan.formulas {
+            out[*column] = FeaturePlan::<E>::formula(steps, |own| own.at(at), |column| out[column]);
+        }
         Ok(())
     }
 
-    /// Gives an observed event its label, `true` for bad. Giving it again, or another one, is fine: the last one stands.
+    /// Gives an observed event its label, `true` for bad. Giving it again, or another one (a chargeback reversed), is
+    /// fine: the last one stands.
     pub fn label(&self, event: &E, bad: bool) -> LabelOutcome {
-        let reading = self.read(event);
-        let order = reading.order();
         let mut outcome = LabelOutcome::Applied;
-        for (i, plan) in self.plan.entities.iter().enumerate() {
-            let Some(measure) = plan.measures.iter().position(|m| *m == Measure::Label) else {
+        let order = self.plan.order(event);
+        for (s, plan) in self.plan.streams.iter().enumerate() {
+            if plan.label_measures().next().is_none() || !self.plan.passes(plan, event) {
                 continue;
-            };
-            let key = reading.keys[i];
-            let mut shard = self.shard(i, key);
-            let applied = match shard.slots.get(&key).copied() {
-                Some(slot) => shard.histories[slot].label(plan, measure, order, bad),
+            }
+            let key = self.plan.events.read_entity(plan.entity, event);
+            let mut shard = self.shard(s, key);
+            let applied = match shard.histories.get_mut(&key) {
+                Some(history) => history.label(plan, order, bad),
                 None => LabelOutcome::Unknown,
             };
             outcome = outcome.max(applied);
@@ -178,27 +323,117 @@ impl<E> OnlineFeatures<E> {
         outcome
     }
 
-    /// Number of keys with a history, over all entities.
+    /// Forgets every key that no window of an event at `now` or later can see anything of: exact, no later vector
+    /// changes. Returns how many. O(keys); the host calls it now and then.
+    pub fn evict_idle(&self, now: Timestamp) -> usize {
+        let now = now.micros().saturating_sub(micros(self.config.max_lateness));
+        let mut gone = 0;
+        for (plan, stream) in self.plan.streams.iter().zip(&self.streams) {
+            for shard in &stream.shards {
+                lock(shard).histories.retain(|_, history| {
+                    let idle = history.is_idle(plan, now);
+                    gone += usize::from(idle);
+                    !idle
+                });
+            }
+        }
+        gone
+    }
+
+    /// Number of keys with a history, over all sources.
     pub fn n_keys(&self) -> usize {
-        let count = |shard: &Mutex<Shard>| lock(shard).histories.len();
-        self.entities.iter().flatten().map(count).sum()
+        let shards = self.streams.iter().flat_map(|stream| &stream.shards);
+        shards.map(|shard| lock(shard).histories.len()).sum()
+    }
+
+    /// Events that came too late and were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Events that were dropped out of their windows for want of room.
+    pub fn truncated(&self) -> u64 {
+        self.truncated.load(Ordering::Relaxed)
+    }
+
+    /// All state as bytes, bound to the definition, the same for the same state whatever the order of keys. Events that
+    /// are observed meanwhile are in it or not, each key as a whole; stop them for a consistent cut.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut bytes = SNAPSHOT.to_vec();
+        bytes.extend(self.plan.set().fingerprint().as_bytes());
+        for (plan, stream) in self.plan.streams.iter().zip(&self.streams) {
+            for shard in &stream.shards {
+                let shard = lock(shard);
+                bytes.extend((shard.histories.len() as u64).to_le_bytes());
+                let mut keys: Vec<&EntityKey> = shard.histories.keys().collect();
+                keys.sort_unstable();
+                for key in keys {
+                    bytes.extend(key.0.to_le_bytes());
+                    shard.histories[key].write(plan, &mut bytes);
+                }
+            }
+        }
+        let seal = Digest::of(&bytes);
+        bytes.extend(seal.as_bytes());
+        bytes
+    }
+
+    /// Replaces all state by that of a snapshot; a run goes on from there as if it had never stopped.
+    ///
+    /// # Errors
+    /// `Corrupt` for bytes that are no sound snapshot, `Conflict` for one of another definition. State stays as it was.
+    pub fn restore(&self, snapshot: &[u8]) -> Result<()> {
+        let corrupt = |reason: &str| Error::corrupt("feature snapshot", reason);
+        let (content, seal) = snapshot
+            .split_last_chunk::<32>()
+            .filter(|(content, _)| content.len() >= SNAPSHOT.len() + 32)
+            .ok_or_else(|| corrupt("is too short"))?;
+        if Digest::of(content).as_bytes() != seal {
+            return Err(corrupt("its SHA-256 does not match its content"));
+        }
+        let (head, body) = content.split_at(SNAPSHOT.len() + 32);
+        if !head.starts_with(SNAPSHOT) {
+            return Err(corrupt("does not start as one"));
+        }
+        if head[SNAPSHOT.len()..] != self.plan.set().fingerprint().as_bytes()[..] {
+            let (id, reason) = (self.plan.set().name().to_owned(), "it is of another definition");
+            return Err(Error::Conflict { kind: "feature snapshot", id, reason: reason.into() });
+        }
+        let mut reader = Reader::new("feature snapshot", body);
+        let mut restored = Vec::new();
+        for plan in &self.plan.streams {
+            for _ in 0..N_SHARDS {
+                let mut shard = Shard::default();
+                for _ in 0..reader.u64()? {
+                    let key = EntityKey(reader.u64()?);
+                    let history = KeyHistory::read_bytes(plan, &mut reader)?;
+                    shard.histories.insert(key, history);
+                }
+                restored.push(shard);
+            }
+        }
+        reader.finish()?;
+        let shards = self.streams.iter().flat_map(|stream| &stream.shards);
+        shards.zip(restored).for_each(|(shard, restored)| *lock(shard) = restored);
+        Ok(())
     }
 
     fn read(&self, event: &E) -> Reading {
-        let (at, id) = self.plan.order(event);
         let mut reading = Reading {
-            at,
-            id,
-            keys: [EntityKey::default(); MAX_ENTITIES],
+            order: self.plan.order(event),
+            keys: [EntityKey::default(); MAX_STREAMS],
+            passes: [true; MAX_STREAMS],
             measures: [0; MAX_MEASURES],
         };
         let mut next = 0;
-        for (key, entity) in reading.keys.iter_mut().zip(&self.plan.entities) {
-            *key = self.plan.events.read_entity(entity.entity, event);
-            for measure in &entity.measures {
+        for (s, stream) in self.plan.streams.iter().enumerate() {
+            reading.keys[s] = self.plan.events.read_entity(stream.entity, event);
+            reading.passes[s] = self.plan.passes(stream, event);
+            for measure in &stream.measures {
+                // A label is not known yet.
                 reading.measures[next] = match *measure {
-                    Measure::Money { field } => self.plan.events.read_money(field, event).0,
-                    Measure::Label => 0, // not known yet
+                    Measure::Bad { .. } | Measure::Labelled => 0,
+                    other => self.plan.measure(other, event, || None),
                 };
                 next += 1;
             }
@@ -206,145 +441,20 @@ impl<E> OnlineFeatures<E> {
         reading
     }
 
-    fn shard(&self, entity: usize, key: EntityKey) -> MutexGuard<'_, Shard> {
-        use std::hash::Hasher;
+    fn shard(&self, s: usize, key: EntityKey) -> MutexGuard<'_, Shard> {
         let mut hash = KeyHash::default();
         hash.write_u64(key.0);
-        // The top bits: the table inside the shard indexes by the low ones.
-        let shard = (hash.finish() >> 58) as usize;
-        lock(&self.entities[entity][shard])
+        // Bits from the middle: the table inside the shard uses the low and the topmost ones.
+        let shard = (hash.finish() >> 40) as usize % N_SHARDS;
+        lock(&self.streams[s].shards[shard])
     }
 }
+
+const SNAPSHOT: &[u8] = b"riskcycle features 1\n";
 
 /// A panic cannot leave a shard half changed: nothing between its changes can panic.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shard {
-    fn history(&mut self, key: EntityKey, plan: &EntityPlan) -> &mut KeyHistory {
-        let slot = *self.slots.entry(key).or_insert_with(|| {
-            self.histories.push(KeyHistory {
-                first: 0,
-                events: VecDeque::new(),
-                windows: vec![WindowState::default(); plan.windows.len()],
-                sums: vec![0; plan.windows.len() * plan.measures.len()],
-            });
-            self.histories.len() - 1
-        });
-        &mut self.histories[slot]
-    }
-}
-
-impl EntityPlan {
-    fn stride(&self) -> usize {
-        2 + self.measures.len()
-    }
-}
-
-impl KeyHistory {
-    fn n_events(&self, plan: &EntityPlan) -> u64 {
-        (self.events.len() / plan.stride()) as u64
-    }
-
-    fn offset(&self, plan: &EntityPlan, event: u64) -> usize {
-        (event - self.first) as usize * plan.stride()
-    }
-
-    fn order(&self, plan: &EntityPlan, event: u64) -> (i64, i64) {
-        let offset = self.offset(plan, event);
-        (self.events[offset], self.events[offset + 1])
-    }
-
-    fn last(&self, plan: &EntityPlan) -> Option<(i64, i64)> {
-        let n = self.n_events(plan);
-        (n > 0).then(|| self.order(plan, self.first + n - 1))
-    }
-
-    fn observe(&mut self, plan: &EntityPlan, reading: &Reading, measures: &[i64], out: &mut [f64]) {
-        let at = reading.at.micros();
-        let current = self.first + self.n_events(plan);
-        self.events.extend([at, reading.order().1]);
-        self.events.extend(measures);
-
-        let n_measures = measures.len();
-        let mut oldest = current;
-        for (w, window) in plan.windows.iter().enumerate() {
-            let sums = w * n_measures..(w + 1) * n_measures;
-            let WindowState { mut low, mut high } = self.windows[w];
-            while self.enters(plan, window, high, current, at) {
-                self.add(plan, high, sums.clone(), 1);
-                high += 1;
-            }
-            let start = window.start(at);
-            while low < high && self.order(plan, low).0 <= start {
-                self.add(plan, low, sums.clone(), -1);
-                low += 1;
-            }
-            self.windows[w] = WindowState { low, high };
-            oldest = oldest.min(low);
-            for column in &window.columns {
-                out[column.column] = column.value.finish(high - low, &self.sums[sums.clone()]);
-            }
-        }
-        let gone = self.offset(plan, oldest);
-        self.events.drain(..gone);
-        self.first = oldest;
-    }
-
-    fn enters(
-        &self,
-        plan: &EntityPlan,
-        window: &WindowPlan,
-        event: u64,
-        current: u64,
-        at: i64,
-    ) -> bool {
-        match (window.delay, window.current) {
-            (0, Current::Exclude) => event < current,
-            (0, Current::Include) => event <= current,
-            (0, Current::StrictPast) => event < current && self.order(plan, event).0 < at,
-            _ => event < current && self.order(plan, event).0 <= window.end(at),
-        }
-    }
-
-    fn add(&mut self, plan: &EntityPlan, event: u64, sums: std::ops::Range<usize>, sign: i128) {
-        let offset = self.offset(plan, event) + 2;
-        for (measure, sum) in self.sums[sums].iter_mut().enumerate() {
-            *sum += sign * i128::from(self.events[offset + measure]);
-        }
-    }
-
-    fn label(
-        &mut self,
-        plan: &EntityPlan,
-        measure: usize,
-        order: (i64, i64),
-        bad: bool,
-    ) -> LabelOutcome {
-        let (mut low, mut high) = (self.first, self.first + self.n_events(plan));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.order(plan, middle) < order { low = middle + 1 } else { high = middle }
-        }
-        if low == self.first + self.n_events(plan) || self.order(plan, low) != order {
-            return LabelOutcome::Unknown;
-        }
-        let offset = self.offset(plan, low) + 2 + measure;
-        let change = i64::from(bad) - self.events[offset];
-        self.events[offset] += change;
-        let mut outcome = LabelOutcome::Applied;
-        for (w, (state, window)) in self.windows.iter().zip(&plan.windows).enumerate() {
-            if (state.low..state.high).contains(&low) {
-                self.sums[w * plan.measures.len() + measure] += i128::from(change);
-            }
-            let reads = |value: &WindowValue| matches!(*value, WindowValue::Sum { measure: m, .. } | WindowValue::Mean { measure: m, .. } if m == measure);
-            if low < state.high && change != 0 && window.columns.iter().any(|c| reads(&c.value)) {
-                outcome = LabelOutcome::Late;
-            }
-        }
-        outcome
-    }
 }
 
 impl<E> fmt::Debug for OnlineFeatures<E> {

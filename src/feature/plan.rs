@@ -1,10 +1,16 @@
 //! A definition bound to a host's event: every name resolved, ready to run in batch or online.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::EventSchema;
-use crate::feature::definition::{Aggregate, Current, Definition, FeatureSet};
+use crate::feature::accumulator::{Accumulator, AccumulatorPlan, Entry, MEASURES};
+use crate::feature::definition::{
+    Aggregate, Condition, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
+};
+use crate::feature::expression::{Expression, Operation};
+use crate::ids::EntityKey;
 use crate::schema::FeatureSchema;
 use crate::time::{Timestamp, micros};
 
@@ -15,8 +21,10 @@ pub struct FeaturePlan<E> {
     pub(super) set: Arc<FeatureSet>,
     /// Columns read off the event itself.
     pub(super) own: Vec<(usize, Own)>,
-    /// Columns over an entity's history.
-    pub(super) entities: Vec<EntityPlan>,
+    /// Columns over histories.
+    pub(super) streams: Vec<StreamPlan>,
+    /// Columns computed from others, in order.
+    pub(super) formulas: Vec<(usize, Vec<Step>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -24,78 +32,336 @@ pub(super) enum Own {
     Money { field: usize },
     Number { field: usize },
     Weekend { utc_offset_seconds: i32 },
-    HourOfDayIn { from: u8, to: u8, utc_offset_seconds: i32 },
+    HourOfDayIn(Hours),
 }
 
-/// All windows over one entity's events, which share one history.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Hours {
+    from: u8,
+    to: u8,
+    utc_offset_seconds: i32,
+}
+
+/// One step of a formula in reverse Polish order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Own(Own),
+    Column(usize),
+    Number(f64),
+    Apply(Operation),
+}
+
+/// Most values that a formula may hold at once.
+const MAX_FORMULA_DEPTH: usize = 32;
+
+/// The events of one entity that meet the same conditions, and all windows over them: they share one history.
 #[derive(Debug, Clone)]
-pub(super) struct EntityPlan {
+pub(super) struct StreamPlan {
     pub(super) entity: usize,
+    source: Source,
+    only: Vec<BoundCondition>,
     /// What is kept of every event besides time and id.
     pub(super) measures: Vec<Measure>,
     pub(super) windows: Vec<WindowPlan>,
+    /// All windows' accumulators, with the window they belong to.
+    pub(super) accumulators: Vec<(usize, AccumulatorPlan)>,
+    pub(super) columns: Vec<WindowColumn>,
 }
 
-/// A whole number kept of an event: what windows add up.
+#[derive(Debug, Clone)]
+enum BoundCondition {
+    Above { value: f64, own: Own },
+    Below { value: f64, own: Own },
+    Hour(Hours),
+    In { entity: usize, keys: Vec<EntityKey> },
+}
+
+/// A whole number kept of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measure {
     Money {
         field: usize,
     },
+    Entity {
+        entity: usize,
+    },
+    Day {
+        utc_offset_seconds: i32,
+    },
     /// 1 for bad, 0 for good and for not known yet.
-    Label,
+    Bad {
+        as_arrived: bool,
+    },
+    /// 1 once the label has arrived.
+    Labelled,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct WindowPlan {
-    pub(super) width: i64,
+    width: Width,
     pub(super) delay: i64,
     pub(super) current: Current,
-    pub(super) columns: Vec<WindowColumn>,
+    /// What is added up over the window's events.
+    pub(super) terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Term {
+    Value(usize),
+    Square(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowColumn {
     pub(super) column: usize,
-    pub(super) value: WindowValue,
+    pub(super) window: usize,
+    value: WindowValue,
+    empty: f64,
 }
 
+/// Positions refer to the window's terms and to the stream's measures and accumulators.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum WindowValue {
+enum WindowValue {
     Count,
-    Sum { measure: usize, scale: f64 },
-    Mean { measure: usize, scale: f64, empty: f64 },
+    Sum { term: usize, scale: f64 },
+    Mean { term: usize, scale: f64 },
+    StandardDeviation { term: usize, square: usize, scale: f64 },
+    Share { part: usize, whole: usize },
+    Extreme { accumulator: usize, scale: f64 },
+    Quantile { accumulator: usize, q: f64, scale: f64 },
+    First { measure: usize, scale: f64 },
+    Last { measure: usize, scale: f64 },
+    SinceFirst,
+    SinceLast,
+    Distinct { accumulator: usize },
+    CountPer { accumulator: usize },
+    DistinctPer { pairs: usize, days: usize },
+    TopShare { accumulator: usize, k: usize },
+    Entropy { accumulator: usize },
+    CountSame { accumulator: usize, measure: usize },
+    ShareSame { accumulator: usize, measure: usize },
+    ShareAbove { accumulator: usize, baseline: usize, q: f64 },
+}
+
+/// What a window holds when a column is read off it.
+pub(super) struct View<'a> {
+    pub(super) at: i64,
+    pub(super) count: u64,
+    pub(super) sums: &'a [i128],
+    /// The stream's, of all windows.
+    pub(super) accumulators: &'a [Accumulator],
+    pub(super) first: Option<&'a Entry>,
+    pub(super) last: Option<&'a Entry>,
+    /// Measures of the event that asks; empty where there is none.
+    pub(super) own: &'a [i64],
 }
 
 impl WindowPlan {
     /// The window's right edge: it sees events up to and including this moment.
-    pub(super) fn end(&self, at: i64) -> i64 {
+    fn end(&self, at: i64) -> i64 {
         at.saturating_sub(self.delay)
     }
 
-    /// The window's left edge: it sees events after this moment.
+    /// The window's left edge: it sees events after this moment. Never moves back as `at` moves on.
     pub(super) fn start(&self, at: i64) -> i64 {
-        self.end(at).saturating_sub(self.width)
+        let end = self.end(at);
+        match self.width {
+            Width::Last(width) => end.saturating_sub(micros(width)),
+            Width::Sawtooth { width, hop } => {
+                let (start, hop) = (end.saturating_sub(micros(width)), micros(hop));
+                start.div_euclid(hop).saturating_mul(hop)
+            }
+            Width::CalendarDays { days, utc_offset_seconds } => {
+                let first =
+                    Timestamp::from_micros(end).day(utc_offset_seconds) - i64::from(days) + 1;
+                let midnight = (first.saturating_mul(86_400) - i64::from(utc_offset_seconds))
+                    .saturating_mul(1_000_000);
+                midnight.saturating_sub(1) // midnight itself is inside
+            }
+            Width::Lifetime => i64::MIN,
+        }
+    }
+
+    pub(super) fn is_lifetime(&self) -> bool {
+        self.width == Width::Lifetime
+    }
+
+    /// Whether an event at (time, id) `event` has come into view of one that asks at `asking`.
+    pub(super) fn enters(&self, event: (i64, i64), asking: (i64, i64)) -> bool {
+        match (self.delay, self.current) {
+            (0, Current::Exclude) => event < asking,
+            (0, Current::Include) => event <= asking,
+            (0, Current::StrictPast) => event.0 < asking.0,
+            _ => event.0 <= self.end(asking.0),
+        }
     }
 }
 
-impl WindowValue {
-    /// The one expression both drivers end with. Sums are whole numbers, so nothing depends on order before this line.
-    pub(super) fn finish(self, count: u64, sums: &[i128]) -> f64 {
+impl Term {
+    pub(super) fn of(self, measure: impl Fn(usize) -> i64) -> i128 {
         match self {
-            WindowValue::Count => count as f64,
-            WindowValue::Sum { measure, scale } => to_f64(sums[measure]) / scale,
-            WindowValue::Mean { empty, .. } if count == 0 => empty,
-            WindowValue::Mean { measure, scale, .. } => {
-                to_f64(sums[measure]) / (count as f64 * scale)
-            }
+            Term::Value(position) => i128::from(measure(position)),
+            Term::Square(position) => i128::from(measure(position)).pow(2),
         }
     }
+}
+
+impl WindowColumn {
+    /// The one expression that both drivers end with. Sums are whole numbers and accumulators depend on the events alone,
+    /// so nothing depends on order before this line.
+    pub(super) fn finish(&self, view: &View<'_>) -> f64 {
+        let count = view.count as f64;
+        let value = match self.value {
+            WindowValue::Count => count,
+            WindowValue::Sum { term, scale } => to_f64(view.sums[term]) / scale,
+            WindowValue::Mean { .. } if view.count == 0 => f64::NAN,
+            WindowValue::Mean { term, scale } => to_f64(view.sums[term]) / (count * scale),
+            WindowValue::StandardDeviation { .. } if view.count < 2 => f64::NAN,
+            WindowValue::StandardDeviation { term, square, scale } => {
+                let (n, sum, squares) =
+                    (i128::from(view.count), view.sums[term], view.sums[square]);
+                // n·Σx² − (Σx)² in whole numbers: no cancellation, as long as it fits.
+                let spread = match (squares.checked_mul(n), sum.checked_mul(sum)) {
+                    (Some(squares), Some(square)) => to_f64(squares - square),
+                    _ => count * to_f64(squares) - to_f64(sum) * to_f64(sum),
+                };
+                (spread.max(0.0) / (count * (count - 1.0))).sqrt() / scale
+            }
+            WindowValue::Share { whole, .. } if view.sums[whole] == 0 => f64::NAN,
+            WindowValue::Share { part, whole } => {
+                to_f64(view.sums[part]) / to_f64(view.sums[whole])
+            }
+            WindowValue::Extreme { accumulator, scale } => {
+                view.accumulators[accumulator].extreme().map_or(f64::NAN, |v| v as f64 / scale)
+            }
+            WindowValue::Quantile { accumulator, q, scale } => {
+                view.accumulators[accumulator].quantile(q).map_or(f64::NAN, |v| v / scale)
+            }
+            WindowValue::First { measure, scale } => {
+                view.first().map_or(f64::NAN, |e| e[MEASURES + measure] as f64 / scale)
+            }
+            WindowValue::Last { measure, scale } => {
+                view.last().map_or(f64::NAN, |e| e[MEASURES + measure] as f64 / scale)
+            }
+            WindowValue::SinceFirst => view.since(view.first()),
+            WindowValue::SinceLast => view.since(view.last()),
+            WindowValue::Distinct { accumulator } => {
+                view.accumulators[accumulator].distinct() as f64
+            }
+            WindowValue::CountPer { accumulator } => {
+                ratio(count, view.accumulators[accumulator].distinct())
+            }
+            WindowValue::DistinctPer { pairs, days } => {
+                let pairs = view.accumulators[pairs].distinct();
+                ratio(pairs as f64, view.accumulators[days].distinct())
+            }
+            WindowValue::TopShare { accumulator, k } => {
+                let frequencies = view.accumulators[accumulator].frequencies();
+                let top: u64 = frequencies.iter().take(k).map(|n| u64::from(*n)).sum();
+                ratio(top as f64, view.count as usize)
+            }
+            WindowValue::Entropy { .. } if view.count == 0 => f64::NAN,
+            WindowValue::Entropy { accumulator } => {
+                let term = |n: u32| {
+                    let share = f64::from(n) / count;
+                    -share * share.ln()
+                };
+                view.accumulators[accumulator].frequencies().into_iter().map(term).sum::<f64>()
+                    + 0.0
+            }
+            WindowValue::CountSame { accumulator, measure } => {
+                view.same(accumulator, measure).map_or(f64::NAN, f64::from)
+            }
+            WindowValue::ShareSame { accumulator, measure } => {
+                let same = view.same(accumulator, measure).map_or(f64::NAN, f64::from);
+                ratio(same, view.count as usize)
+            }
+            WindowValue::ShareAbove { accumulator, baseline, q } => {
+                let values = view.accumulators[accumulator].sorted();
+                match view.accumulators[baseline].quantile(q) {
+                    Some(cut) => {
+                        let above = values.len() - values.partition_point(|v| *v as f64 <= cut);
+                        ratio(above as f64, values.len())
+                    }
+                    None => f64::NAN,
+                }
+            }
+        };
+        if value.is_nan() { self.empty } else { value }
+    }
+
+    /// Whether sums are all it needs.
+    fn is_additive(&self) -> bool {
+        matches!(
+            self.value,
+            WindowValue::Count
+                | WindowValue::Sum { .. }
+                | WindowValue::Mean { .. }
+                | WindowValue::StandardDeviation { .. }
+                | WindowValue::Share { .. }
+        )
+    }
+
+    /// Whether it looks at the window's first or last event.
+    pub(super) fn needs_ends(&self) -> bool {
+        matches!(
+            self.value,
+            WindowValue::First { .. }
+                | WindowValue::Last { .. }
+                | WindowValue::SinceFirst
+                | WindowValue::SinceLast
+        )
+    }
+}
+
+impl View<'_> {
+    /// The first event: a lifetime keeps it itself, other windows have it in the history.
+    fn first(&self) -> Option<&Entry> {
+        self.first.filter(|entry| !entry.is_empty())
+    }
+
+    fn last(&self) -> Option<&Entry> {
+        self.last.filter(|entry| !entry.is_empty())
+    }
+
+    fn since(&self, entry: Option<&Entry>) -> f64 {
+        entry.map_or(f64::NAN, |entry| self.at.saturating_sub(entry[0]) as f64 / 1e6)
+    }
+
+    fn same(&self, accumulator: usize, measure: usize) -> Option<u32> {
+        let value = self.own.get(measure)?;
+        Some(self.accumulators[accumulator].count_of(*value))
+    }
+}
+
+fn ratio(part: f64, whole: usize) -> f64 {
+    if whole == 0 { f64::NAN } else { part / whole as f64 }
 }
 
 /// Rounds to nearest even, whichever of the two conversions is taken; the one from i64 is a single instruction.
 fn to_f64(sum: i128) -> f64 {
     i64::try_from(sum).map_or(sum as f64, |small| small as f64)
+}
+
+impl StreamPlan {
+    /// Numbers per [`Entry`].
+    pub(super) fn entry_len(&self) -> usize {
+        MEASURES + self.measures.len()
+    }
+
+    /// Whether the batch kernel can do it: every event counts and sums are all that is needed.
+    pub(super) fn is_additive(&self) -> bool {
+        let as_arrived =
+            |m: &Measure| matches!(m, Measure::Bad { as_arrived: true } | Measure::Labelled);
+        self.only.is_empty()
+            && !self.measures.iter().any(as_arrived)
+            && self.columns.iter().all(WindowColumn::is_additive)
+    }
+
+    pub(super) fn label_measures(&self) -> impl Iterator<Item = (usize, Measure)> + '_ {
+        let measures = self.measures.iter().copied().enumerate();
+        measures.filter(|(_, m)| matches!(m, Measure::Bad { .. } | Measure::Labelled))
+    }
 }
 
 impl<E> FeaturePlan<E> {
@@ -114,31 +380,94 @@ impl<E> FeaturePlan<E> {
         &self.events
     }
 
+    /// Where an event stands in the order: (time, id). The id's top bit is flipped, so that signed order is the id's own.
+    pub(super) fn order(&self, event: &E) -> (i64, i64) {
+        (self.events.time(event).micros(), (self.events.id(event) ^ (1 << 63)) as i64)
+    }
+
+    /// Whether an event belongs to a stream.
+    pub(super) fn passes(&self, stream: &StreamPlan, event: &E) -> bool {
+        stream.only.iter().all(|condition| match condition {
+            BoundCondition::Above { value, own } => self.own_value(*own, event) > *value,
+            BoundCondition::Below { value, own } => self.own_value(*own, event) < *value,
+            BoundCondition::Hour(hours) => hours.contain(self.events.time(event)),
+            BoundCondition::In { entity, keys } => {
+                keys.binary_search(&self.events.read_entity(*entity, event)).is_ok()
+            }
+        })
+    }
+
+    /// What a stream keeps of an event; of its label what `label` says.
+    pub(super) fn measure(
+        &self,
+        measure: Measure,
+        event: &E,
+        label: impl FnOnce() -> Option<bool>,
+    ) -> i64 {
+        match measure {
+            Measure::Money { field } => self.events.read_money(field, event).0,
+            Measure::Entity { entity } => self.events.read_entity(entity, event).0 as i64,
+            Measure::Day { utc_offset_seconds } => self.events.time(event).day(utc_offset_seconds),
+            Measure::Bad { .. } => i64::from(label() == Some(true)),
+            Measure::Labelled => i64::from(label().is_some()),
+        }
+    }
+
     pub(super) fn own_value(&self, own: Own, event: &E) -> f64 {
-        let flag = |yes: bool| f64::from(u8::from(yes));
         match own {
             Own::Money { field } => {
                 let (minor, scale) = self.events.read_money(field, event);
                 minor as f64 / scale
             }
             Own::Number { field } => self.events.read_number(field, event),
-            Own::Weekend { utc_offset_seconds } => {
-                flag(self.events.time(event).weekday(utc_offset_seconds) >= 5)
-            }
-            Own::HourOfDayIn { from, to, utc_offset_seconds } => {
-                let hour = self.events.time(event).hour(utc_offset_seconds);
-                flag(if from <= to {
-                    (from..=to).contains(&hour)
-                } else {
-                    hour >= from || hour <= to
-                })
-            }
+            timed => timed.at(self.events.time(event)),
         }
     }
 
-    /// Where an event stands in the order: (time, id).
-    pub(super) fn order(&self, event: &E) -> (Timestamp, u64) {
-        (self.events.time(event), self.events.id(event))
+    /// Computes one formula; `own` gives the event's own values, `column` the columns before it.
+    pub(super) fn formula(
+        steps: &[Step],
+        own: impl Fn(Own) -> f64,
+        column: impl Fn(usize) -> f64,
+    ) -> f64 {
+        let mut stack = [0.0; MAX_FORMULA_DEPTH];
+        let mut depth = 0;
+        for step in steps {
+            stack[depth] = match *step {
+                Step::Own(value) => own(value),
+                Step::Column(position) => column(position),
+                Step::Number(value) => value,
+                Step::Apply(operation) => {
+                    depth -= 2;
+                    operation.apply(stack[depth], stack[depth + 1])
+                }
+            };
+            depth += 1;
+        }
+        stack[0]
+    }
+}
+
+impl Own {
+    /// The value that follows from the moment alone; NaN for what only an event has.
+    pub(super) fn at(self, at: Timestamp) -> f64 {
+        let flag = |yes: bool| f64::from(u8::from(yes));
+        match self {
+            Own::Money { .. } | Own::Number { .. } => f64::NAN,
+            Own::Weekend { utc_offset_seconds } => flag(at.weekday(utc_offset_seconds) >= 5),
+            Own::HourOfDayIn(hours) => flag(hours.contain(at)),
+        }
+    }
+}
+
+impl Hours {
+    fn contain(self, at: Timestamp) -> bool {
+        let hour = at.hour(self.utc_offset_seconds);
+        if self.from <= self.to {
+            (self.from..=self.to).contains(&hour)
+        } else {
+            hour >= self.from || hour <= self.to
+        }
     }
 }
 
@@ -148,7 +477,8 @@ impl<E> Clone for FeaturePlan<E> {
             events: self.events.clone(),
             set: self.set.clone(),
             own: self.own.clone(),
-            entities: self.entities.clone(),
+            streams: self.streams.clone(),
+            formulas: self.formulas.clone(),
         }
     }
 }
@@ -157,98 +487,335 @@ impl FeatureSet {
     /// Resolves every name of this definition against a host's event.
     ///
     /// # Errors
-    /// `InvalidConfig` naming the feature and the field, if a field is not there or is of a kind that the aggregate
-    /// cannot use.
+    /// `InvalidConfig` naming the feature and the field, if a field is not there or is of a kind that cannot be used so;
+    /// `Leak` for a feature that is the label itself.
     pub fn bind<E>(&self, events: &EventSchema<E>) -> Result<FeaturePlan<E>> {
-        let mut own = Vec::new();
-        let mut entities: Vec<EntityPlan> = Vec::new();
+        let mut plan = FeaturePlan {
+            events: events.clone(),
+            set: Arc::new(self.clone()),
+            own: Vec::new(),
+            streams: Vec::new(),
+            formulas: Vec::new(),
+        };
         for (column, feature) in self.features().iter().enumerate() {
-            let refuse =
-                |reason: String| Error::config("feature", format!("{}: {reason}", feature.name));
-            let value = match &feature.definition {
-                Definition::Field { field } => match events.money_position(field) {
-                    Some(field) => Own::Money { field },
-                    None => match events.number_position(field) {
-                        Some(field) => Own::Number { field },
-                        None => {
-                            return Err(refuse(format!(
-                                "the event has no money or number {field}"
-                            )));
-                        }
-                    },
-                },
-                &Definition::Weekend { utc_offset_seconds } => Own::Weekend { utc_offset_seconds },
+            let binder = Binder { feature, events };
+            match &feature.definition {
+                Definition::Field { field } => plan.own.push((column, binder.own(field)?)),
+                &Definition::Weekend { utc_offset_seconds } => {
+                    plan.own.push((column, Own::Weekend { utc_offset_seconds }));
+                }
                 &Definition::HourOfDayIn { from, to, utc_offset_seconds } => {
-                    Own::HourOfDayIn { from, to, utc_offset_seconds }
+                    let hours = Hours { from, to, utc_offset_seconds };
+                    plan.own.push((column, Own::HourOfDayIn(hours)));
                 }
-                Definition::Windowed { entity, window, aggregate, empty } => {
-                    let entity = events
-                        .entity_position(entity)
-                        .map_err(|_| refuse(format!("the event has no entity {entity}")))?;
-                    let measure = match aggregate {
-                        Aggregate::Count => None,
-                        Aggregate::Sum { field } | Aggregate::Mean { field } => {
-                            let field = events.money_position(field).ok_or_else(|| {
-                                refuse(format!(
-                                    "{field} is not a money field, so it cannot be summed exactly"
-                                ))
-                            })?;
-                            Some((Measure::Money { field }, events.money_scale(field)))
-                        }
-                        Aggregate::Rate { label } if events.is_label(label) => {
-                            Some((Measure::Label, 1.0))
-                        }
-                        Aggregate::Rate { label } => {
-                            return Err(refuse(format!("{label} is not the event's label")));
-                        }
-                    };
-                    let plan = entity_plan(&mut entities, entity);
-                    let value = match (measure, aggregate) {
-                        (None, _) => WindowValue::Count,
-                        (Some((measure, scale)), Aggregate::Sum { .. }) => {
-                            WindowValue::Sum { measure: plan.measure(measure), scale }
-                        }
-                        (Some((measure, scale)), _) => WindowValue::Mean {
-                            measure: plan.measure(measure),
-                            scale,
-                            empty: empty.unwrap_or(f64::NAN),
-                        },
-                    };
-                    let (width, delay) = (micros(window.width), micros(window.delay));
-                    plan.window(width, delay, window.current)
-                        .columns
-                        .push(WindowColumn { column, value });
-                    continue;
+                Definition::Windowed { source, window, aggregate, empty } => {
+                    let stream = binder.stream(&mut plan.streams, source)?;
+                    let (window, value) = binder.value(stream, *window, aggregate)?;
+                    let empty = empty.unwrap_or(f64::NAN);
+                    stream.columns.push(WindowColumn { column, window, value, empty });
                 }
-            };
-            own.push((column, value));
+                Definition::Expression(expression) => {
+                    let mut steps = Vec::new();
+                    let depth = binder.steps(expression, self.schema(), &mut steps)?;
+                    if depth > MAX_FORMULA_DEPTH {
+                        return Err(binder.refuse(format!("nests deeper than {MAX_FORMULA_DEPTH}")));
+                    }
+                    plan.formulas.push((column, steps));
+                }
+            }
         }
-        Ok(FeaturePlan { events: events.clone(), set: Arc::new(self.clone()), own, entities })
+        Ok(plan)
     }
 }
 
-fn entity_plan(entities: &mut Vec<EntityPlan>, entity: usize) -> &mut EntityPlan {
-    let position = entities.iter().position(|plan| plan.entity == entity).unwrap_or_else(|| {
-        entities.push(EntityPlan { entity, measures: Vec::new(), windows: Vec::new() });
-        entities.len() - 1
-    });
-    &mut entities[position]
+struct Binder<'a, E> {
+    feature: &'a Feature,
+    events: &'a EventSchema<E>,
 }
 
-impl EntityPlan {
-    fn measure(&mut self, measure: Measure) -> usize {
-        self.measures.iter().position(|other| *other == measure).unwrap_or_else(|| {
-            self.measures.push(measure);
-            self.measures.len() - 1
+impl<E> Binder<'_, E> {
+    fn refuse(&self, reason: String) -> Error {
+        Error::config("feature", format!("{}: {reason}", self.feature.name))
+    }
+
+    fn own(&self, field: &str) -> Result<Own> {
+        if self.events.is_label(field) {
+            return Err(Error::Leak {
+                feature: self.feature.name.clone(),
+                reason: format!("{field} is the label of the very event"),
+            });
+        }
+        let money = self.events.money_position(field).map(|field| Own::Money { field });
+        let number = || self.events.number_position(field).map(|field| Own::Number { field });
+        money
+            .or_else(number)
+            .ok_or_else(|| self.refuse(format!("the event has no money or number {field}")))
+    }
+
+    fn entity(&self, entity: &str) -> Result<usize> {
+        self.events
+            .entity_position(entity)
+            .map_err(|_| self.refuse(format!("the event has no entity {entity}")))
+    }
+
+    fn money(&self, field: &str) -> Result<(Measure, f64)> {
+        let position = self.events.money_position(field).ok_or_else(|| {
+            self.refuse(format!("{field} is not a money field, so it cannot be summed exactly"))
+        })?;
+        Ok((Measure::Money { field: position }, self.events.money_scale(position)))
+    }
+
+    /// What different values are told apart by.
+    fn tag(&self, of: &str) -> Result<Measure> {
+        if let Some(field) = self.events.money_position(of) {
+            return Ok(Measure::Money { field });
+        }
+        Ok(Measure::Entity { entity: self.entity(of)? })
+    }
+
+    fn bad(&self, label: &str, labels: Labels) -> Result<Measure> {
+        if !self.events.is_label(label) {
+            return Err(self.refuse(format!("{label} is not the event's label")));
+        }
+        Ok(Measure::Bad { as_arrived: labels != Labels::FixedDelay })
+    }
+
+    fn stream<'s>(
+        &self,
+        streams: &'s mut Vec<StreamPlan>,
+        source: &Source,
+    ) -> Result<&'s mut StreamPlan> {
+        let known = streams.iter().position(|stream| stream.source == *source);
+        let position = match known {
+            Some(position) => position,
+            None => {
+                let only = source.only.iter().map(|condition| self.condition(condition));
+                streams.push(StreamPlan {
+                    entity: self.entity(&source.entity)?,
+                    source: source.clone(),
+                    only: only.collect::<Result<_>>()?,
+                    measures: Vec::new(),
+                    windows: Vec::new(),
+                    accumulators: Vec::new(),
+                    columns: Vec::new(),
+                });
+                streams.len() - 1
+            }
+        };
+        Ok(&mut streams[position])
+    }
+
+    fn condition(&self, condition: &Condition) -> Result<BoundCondition> {
+        Ok(match condition {
+            Condition::Above { field, value } => {
+                BoundCondition::Above { value: *value, own: self.own(field)? }
+            }
+            Condition::Below { field, value } => {
+                BoundCondition::Below { value: *value, own: self.own(field)? }
+            }
+            &Condition::HourOfDayIn { from, to, utc_offset_seconds } => {
+                BoundCondition::Hour(Hours { from, to, utc_offset_seconds })
+            }
+            Condition::In { entity, keys } => BoundCondition::In {
+                entity: self.entity(entity)?,
+                keys: keys.iter().copied().collect(), // in order, as a BTreeSet is
+            },
         })
     }
 
-    fn window(&mut self, width: i64, delay: i64, current: Current) -> &mut WindowPlan {
-        let same = |w: &WindowPlan| (w.width, w.delay, w.current) == (width, delay, current);
-        let position = self.windows.iter().position(same).unwrap_or_else(|| {
-            self.windows.push(WindowPlan { width, delay, current, columns: Vec::new() });
-            self.windows.len() - 1
-        });
-        &mut self.windows[position]
+    /// Adds what an aggregate needs to a stream; its window and how to read the value off it.
+    fn value(
+        &self,
+        stream: &mut StreamPlan,
+        window: Window,
+        aggregate: &Aggregate,
+    ) -> Result<(usize, WindowValue)> {
+        let mut delay = window.delay;
+        if let Aggregate::Rate { labels: Labels::AsArrived { mature_after }, .. }
+        | Aggregate::DistinctBad { labels: Labels::AsArrived { mature_after }, .. } = aggregate
+        {
+            delay = delay.max(*mature_after);
+        }
+        let w = stream.window(window.width, delay, window.current);
+        let value = match aggregate {
+            Aggregate::Count => WindowValue::Count,
+            Aggregate::Sum { field } => {
+                let (measure, scale) = self.money(field)?;
+                WindowValue::Sum { term: stream.term(w, measure), scale }
+            }
+            Aggregate::Mean { field } => {
+                let (measure, scale) = self.money(field)?;
+                WindowValue::Mean { term: stream.term(w, measure), scale }
+            }
+            Aggregate::StandardDeviation { field } => {
+                let (measure, scale) = self.money(field)?;
+                let (term, square) = (stream.term(w, measure), stream.square(w, measure));
+                WindowValue::StandardDeviation { term, square, scale }
+            }
+            Aggregate::Min { field } | Aggregate::Max { field } => {
+                let (measure, scale) = self.money(field)?;
+                let largest = matches!(aggregate, Aggregate::Max { .. });
+                let measure = stream.measure(measure);
+                let plan = AccumulatorPlan::Extreme { measure, largest };
+                WindowValue::Extreme { accumulator: stream.accumulator(w, plan), scale }
+            }
+            Aggregate::Quantile { field, q } => {
+                let (measure, scale) = self.money(field)?;
+                WindowValue::Quantile { accumulator: stream.sorted(w, measure), q: *q, scale }
+            }
+            Aggregate::First { field } | Aggregate::Last { field } => {
+                let (measure, scale) = self.money(field)?;
+                let measure = stream.measure(measure);
+                stream.accumulator(w, AccumulatorPlan::Ends);
+                match aggregate {
+                    Aggregate::First { .. } => WindowValue::First { measure, scale },
+                    _ => WindowValue::Last { measure, scale },
+                }
+            }
+            Aggregate::SinceFirst | Aggregate::SinceLast => {
+                stream.accumulator(w, AccumulatorPlan::Ends);
+                match aggregate {
+                    Aggregate::SinceFirst => WindowValue::SinceFirst,
+                    _ => WindowValue::SinceLast,
+                }
+            }
+            Aggregate::Distinct { of } => {
+                WindowValue::Distinct { accumulator: stream.counts(w, self.tag(of)?, None, None) }
+            }
+            &Aggregate::PerActiveDay { utc_offset_seconds } => {
+                let day = Measure::Day { utc_offset_seconds };
+                WindowValue::CountPer { accumulator: stream.counts(w, day, None, None) }
+            }
+            Aggregate::DistinctPerActiveDay { of, utc_offset_seconds } => {
+                let day = Measure::Day { utc_offset_seconds: *utc_offset_seconds };
+                WindowValue::DistinctPer {
+                    pairs: stream.counts(w, day, Some(self.tag(of)?), None),
+                    days: stream.counts(w, day, None, None),
+                }
+            }
+            Aggregate::TopShare { of, k } => {
+                let accumulator = stream.counts(w, self.tag(of)?, None, None);
+                WindowValue::TopShare { accumulator, k: *k }
+            }
+            Aggregate::Entropy { of } => {
+                WindowValue::Entropy { accumulator: stream.counts(w, self.tag(of)?, None, None) }
+            }
+            Aggregate::CountSame { of } | Aggregate::ShareSame { of } => {
+                let tag = self.tag(of)?;
+                let (accumulator, measure) =
+                    (stream.counts(w, tag, None, None), stream.measure(tag));
+                match aggregate {
+                    Aggregate::CountSame { .. } => WindowValue::CountSame { accumulator, measure },
+                    _ => WindowValue::ShareSame { accumulator, measure },
+                }
+            }
+            Aggregate::ShareAbove { field, q, baseline } => {
+                let Width::Last(width) = window.width else {
+                    let reason = "a share above an earlier quantile needs a window of fixed width";
+                    return Err(self.refuse(reason.into()));
+                };
+                let measure = self.money(field)?.0;
+                let accumulator = stream.sorted(w, measure);
+                let before = delay.saturating_add(width).max(Duration::from_micros(1));
+                let before = stream.window(Width::Last(*baseline), before, Current::Exclude);
+                let baseline = stream.sorted(before, measure);
+                WindowValue::ShareAbove { accumulator, baseline, q: *q }
+            }
+            Aggregate::Rate { label, labels } => {
+                let part = stream.term(w, self.bad(label, *labels)?);
+                match labels {
+                    // One term for both: the mean of 0 and 1 over all events.
+                    Labels::FixedDelay => WindowValue::Mean { term: part, scale: 1.0 },
+                    Labels::AsArrived { .. } => {
+                        WindowValue::Share { part, whole: stream.term(w, Measure::Labelled) }
+                    }
+                }
+            }
+            Aggregate::DistinctBad { of, label, labels } => {
+                let bad = self.bad(label, *labels)?;
+                let accumulator = stream.counts(w, self.tag(of)?, None, Some(bad));
+                WindowValue::Distinct { accumulator }
+            }
+        };
+        Ok((w, value))
     }
+
+    /// Appends a formula in reverse Polish order; returns how many values it holds at once.
+    fn steps(
+        &self,
+        expression: &Expression,
+        schema: &FeatureSchema,
+        steps: &mut Vec<Step>,
+    ) -> Result<usize> {
+        let step = match expression {
+            Expression::Field(field) => Step::Own(self.own(field)?),
+            Expression::Feature(name) => {
+                let position = schema.position(name);
+                Step::Column(position.ok_or_else(|| self.refuse(format!("no feature {name}")))?)
+            }
+            Expression::Number(value) => Step::Number(*value),
+            Expression::Binary(operation, left, right) => {
+                let left = self.steps(left, schema, steps)?;
+                let right = self.steps(right, schema, steps)?;
+                steps.push(Step::Apply(*operation));
+                return Ok(left.max(right + 1));
+            }
+        };
+        steps.push(step);
+        Ok(1)
+    }
+}
+
+impl StreamPlan {
+    fn measure(&mut self, measure: Measure) -> usize {
+        position_or_push(&mut self.measures, measure)
+    }
+
+    fn window(&mut self, width: Width, delay: Duration, current: Current) -> usize {
+        let delay = micros(delay);
+        let same = |w: &WindowPlan| (w.width, w.delay, w.current) == (width, delay, current);
+        self.windows.iter().position(same).unwrap_or_else(|| {
+            self.windows.push(WindowPlan { width, delay, current, terms: Vec::new() });
+            self.windows.len() - 1
+        })
+    }
+
+    fn term(&mut self, window: usize, measure: Measure) -> usize {
+        let measure = self.measure(measure);
+        position_or_push(&mut self.windows[window].terms, Term::Value(measure))
+    }
+
+    fn square(&mut self, window: usize, measure: Measure) -> usize {
+        let measure = self.measure(measure);
+        position_or_push(&mut self.windows[window].terms, Term::Square(measure))
+    }
+
+    fn accumulator(&mut self, window: usize, plan: AccumulatorPlan) -> usize {
+        position_or_push(&mut self.accumulators, (window, plan))
+    }
+
+    fn sorted(&mut self, window: usize, measure: Measure) -> usize {
+        let measure = self.measure(measure);
+        self.accumulator(window, AccumulatorPlan::Sorted { measure })
+    }
+
+    fn counts(
+        &mut self,
+        window: usize,
+        first: Measure,
+        second: Option<Measure>,
+        only_bad: Option<Measure>,
+    ) -> usize {
+        let first = self.measure(first);
+        let second = second.map(|measure| self.measure(measure));
+        let only_bad = only_bad.map(|measure| self.measure(measure));
+        self.accumulator(window, AccumulatorPlan::Counts { first, second, only_bad })
+    }
+}
+
+fn position_or_push<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    list.iter().position(|other| *other == item).unwrap_or_else(|| {
+        list.push(item);
+        list.len() - 1
+    })
 }

@@ -1,4 +1,4 @@
-//! From bytes back to models, by kind; and the little-endian reader and writer that the formats share.
+//! From bytes back to models, by kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -67,57 +67,5 @@ impl Default for ModelCodecs {
 impl fmt::Debug for ModelCodecs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.decoders.keys()).finish()
-    }
-}
-
-/// Reads fixed-width little-endian numbers; running out of bytes is an error, never a panic.
-pub(super) struct Reader<'a> {
-    what: &'static str,
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
-        Reader { what, bytes }
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (head, rest) = self
-            .bytes
-            .split_first_chunk::<N>()
-            .ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
-        self.bytes = rest;
-        Ok(*head)
-    }
-
-    pub(super) fn u32(&mut self) -> Result<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Result<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    pub(super) fn f64(&mut self) -> Result<f64> {
-        self.u64().map(f64::from_bits)
-    }
-
-    pub(super) fn f64s(&mut self, n: usize) -> Result<Vec<f64>> {
-        if self.bytes.len() / 8 < n {
-            return Err(Error::corrupt(self.what, "ends too early"));
-        }
-        (0..n).map(|_| self.f64()).collect()
-    }
-
-    /// Bytes not read yet.
-    pub(super) fn remaining(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(super) fn finish(self) -> Result<()> {
-        match self.bytes.len() {
-            0 => Ok(()),
-            n => Err(Error::corrupt(self.what, format!("{n} bytes too many"))),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Logistic regression: the model, and its trainer on linfa-logistic.
 
+use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::model::codec::Reader;
 use crate::model::{Model, sigmoid};
 use crate::schema::FeatureSchema;
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::codec::Reader;
 use crate::schema::FeatureSchema;
 
 /// A decision tree whose leaves give the share of bad among the training rows that ended there.

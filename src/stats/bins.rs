@@ -87,13 +87,18 @@ impl From<Bins> for Vec<f64> {
 /// Quantile of values in ascending order by linear interpolation (Hyndman and Fan's type 7, the default of R and
 /// numpy). `None` for no values or a `q` outside `0.0..=1.0`.
 pub fn quantile_sorted(sorted: &[f64], q: f64) -> Option<f64> {
-    if sorted.is_empty() || !(0.0..=1.0).contains(&q) {
+    quantile_of_sorted(sorted.len(), |i| sorted[i], q)
+}
+
+/// [`quantile_sorted`] of `n` values in ascending order, wherever they are.
+pub(crate) fn quantile_of_sorted(n: usize, value: impl Fn(usize) -> f64, q: f64) -> Option<f64> {
+    if n == 0 || !(0.0..=1.0).contains(&q) {
         return None;
     }
-    let position = q * (sorted.len() - 1) as f64;
+    let position = q * (n - 1) as f64;
     let (low, fraction) = (position as usize, position.fract());
-    let high = (low + 1).min(sorted.len() - 1);
-    Some(sorted[low] + fraction * (sorted[high] - sorted[low]))
+    let high = (low + 1).min(n - 1);
+    Some(value(low) + fraction * (value(high) - value(low)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,176 @@
+//! Speed and memory of the feature engine. Peers on the same data: `benches/peers/features.py`, which calls this.
+//!
+//! ```text
+//! cargo bench --bench features -- batch FILE.csv[.gz]    seconds to compute the handbook's 12 window features
+//! cargo bench --bench features -- online FILE.csv[.gz]   latency, allocations and throughput of observe
+//! cargo bench --bench features -- keys                   bytes per key of a million keys
+//! ```
+//! Without a file, a seeded world of the handbook's size.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
+
+use riskcycle::feature::{Current, FeatureSet, OnlineConfig};
+use riskcycle::stats::LatencyHistogram;
+use riskcycle::testing::World;
+use riskcycle::testing::handbook::{self, START, Transaction};
+use riskcycle::{Seed, days};
+
+/// Counts what the system's allocator hands out.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicI64 = AtomicI64::new(0);
+
+// The allocator's own trait is unsafe; every call goes straight to the system's.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let events = || match args.get(1) {
+        Some(path) => handbook::read(path, |_| {}).expect("a file in the handbook's raw layout"),
+        None => {
+            let world = World {
+                customers: 5000,
+                terminals: 10_000,
+                days: 183,
+                terminals_taken_over_per_day: 2,
+                cards_stolen_per_day: 3,
+            };
+            world.transactions(Seed(0)).expect("a world with customers, terminals and days")
+        }
+    };
+    match args.first().map(String::as_str) {
+        Some("batch") => batch(&events()),
+        Some("online") => online(&events()),
+        Some("keys") => keys(),
+        None => {
+            let events = events();
+            batch(&events);
+            online(&events);
+            keys();
+        }
+        Some(other) => panic!("{other} is not known: batch, online or keys"),
+    }
+}
+
+/// The handbook's twelve window features, and nothing else.
+fn window_features() -> FeatureSet {
+    let widths = [days(1), days(7), days(30)];
+    FeatureSet::builder("windows")
+        .entity("customer", |c| {
+            let c = c.windows(widths).current(Current::Include).empty_as(0.0);
+            c.count("n").mean("mean", "amount")
+        })
+        .entity("terminal", |t| {
+            let t = t.windows(widths).delay(days(7)).empty_as(0.0);
+            t.count("terminal_n").rate("risk", "fraud")
+        })
+        .build()
+        .expect("distinct names and a delay on every label")
+}
+
+fn batch(events: &[Transaction]) {
+    let plan = window_features().bind(&handbook::events()).expect("the fields are there");
+    let mut seconds: Vec<f64> = (0..7)
+        .map(|_| {
+            let start = Instant::now();
+            let frame = plan.compute(events).expect("events with distinct ids");
+            assert_eq!(frame.n_rows(), events.len());
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    println!("batch {} rows: median {:.4} s, best {:.4} s", events.len(), seconds[3], seconds[0]);
+}
+
+fn online(events: &[Transaction]) {
+    let plan = window_features().bind(&handbook::events()).expect("the fields are there");
+    let online = plan.online(OnlineConfig::default()).expect("few sources");
+    let mut row = vec![0.0; plan.schema().n_features()];
+    let (warm, mut labelled) = (events.len() / 2, 0);
+    let mut latency = LatencyHistogram::default();
+    let mut allocations = 0;
+    for (i, event) in events.iter().enumerate() {
+        while events[labelled].at.plus(days(7)) <= event.at {
+            online.label(&events[labelled], events[labelled].fraud);
+            labelled += 1;
+        }
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let start = Instant::now();
+        online.observe(event, &mut row).expect("events in order");
+        if i >= warm {
+            latency.record(start.elapsed().as_nanos() as u64);
+            allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
+        }
+    }
+    // What the two readings of the clock cost by themselves.
+    let mut clock = LatencyHistogram::default();
+    (0..100_000).for_each(|_| clock.record(Instant::now().elapsed().as_nanos() as u64));
+    let micros = |q| latency.quantile(q).unwrap_or(0) as f64 / 1000.0;
+    let clock = clock.quantile(0.5).unwrap_or(0);
+    println!("online observe: p50 {:.2} µs, p99 {:.2} µs, p99.9 {:.2} µs", micros(0.5), micros(0.99), micros(0.999));
+    println!("  of which the clock {clock} ns; {allocations} allocations in {} calls", latency.count());
+
+    for threads in [1, 2] {
+        let online = plan.online(OnlineConfig::default()).expect("few sources");
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let online = &online;
+                scope.spawn(move || {
+                    let mut row = [0.0; 12];
+                    // Entities apart, so that every one of them keeps its order.
+                    for event in events {
+                        if event.customer % threads == thread {
+                            let terminal = event.terminal * threads + thread;
+                            let event = Transaction { terminal, ..*event };
+                            online.observe(&event, &mut row).expect("events in order");
+                        }
+                    }
+                });
+            }
+        });
+        let rate = events.len() as f64 / start.elapsed().as_secs_f64();
+        println!("  {threads} threads: {:.2} M events/s", rate / 1e6);
+    }
+}
+
+/// A million customers with ten transactions each.
+fn keys() {
+    let set = FeatureSet::builder("keys")
+        .entity("customer", |c| {
+            c.windows([days(1), days(7), days(30)]).count("n").mean("mean", "amount")
+        })
+        .build()
+        .expect("distinct names");
+    let plan = set.bind(&handbook::events()).expect("the fields are there");
+    let before = BYTES.load(Ordering::Relaxed);
+    let online = plan.online(OnlineConfig::default()).expect("one source");
+    let mut row = [0.0; 6];
+    let (n, per_key) = (1_000_000u64, 10);
+    for i in 0..n * per_key {
+        let at = START.plus(std::time::Duration::from_micros(i));
+        let customer = (i % n) as u32;
+        let event = Transaction { id: i, at, customer, terminal: 0, cents: 100, fraud: false };
+        online.observe(&event, &mut row).expect("events in order");
+    }
+    let bytes = (BYTES.load(Ordering::Relaxed) - before) as f64 / n as f64;
+    println!("a million keys with {per_key} events each: {bytes:.0} bytes per key");
+}
