@@ -125,8 +125,16 @@ fn online(events: &[Transaction]) {
     (0..100_000).for_each(|_| clock.record(Instant::now().elapsed().as_nanos() as u64));
     let micros = |q| latency.quantile(q).unwrap_or(0) as f64 / 1000.0;
     let clock = clock.quantile(0.5).unwrap_or(0);
-    println!("online observe: p50 {:.2} µs, p99 {:.2} µs, p99.9 {:.2} µs", micros(0.5), micros(0.99), micros(0.999));
-    println!("  of which the clock {clock} ns; {allocations} allocations in {} calls", latency.count());
+    println!(
+        "online observe: p50 {:.2} µs, p99 {:.2} µs, p99.9 {:.2} µs",
+        micros(0.5),
+        micros(0.99),
+        micros(0.999)
+    );
+    println!(
+        "  of which the clock {clock} ns; {allocations} allocations in {} calls",
+        latency.count()
+    );
 
     for threads in [1, 2] {
         let online = plan.online(OnlineConfig::default()).expect("few sources");

@@ -14,7 +14,7 @@ use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::definition::Current;
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
-use crate::feature::plan::{FeaturePlan, Measure, StreamPlan, View};
+use crate::feature::plan::{FeaturePlan, Measure, StreamPlan, Term, View, WindowColumn};
 use crate::ids::EntityKey;
 use crate::time::Timestamp;
 
@@ -67,32 +67,28 @@ impl<E: Sync> FeaturePlan<E> {
             let reason = format!("row {} of {} events", arrival.row, events.len());
             return Err(Error::input("label arrivals", reason));
         }
-        let groups = map(&self.streams, |stream| Groups::of(self, stream, events, &order));
-        let pairs: Vec<_> = self.streams.iter().zip(&groups).collect();
-        let sorted = map(&pairs, |(stream, groups)| {
-            stream.is_additive().then(|| Sorted::gather(self, stream, groups, events))
+        let prepared = map(&self.streams, |stream| {
+            let groups = Groups::of(self, stream, events, &order);
+            // Sums that could leave 64 bits are left to the state machine, which has 128.
+            let ledger =
+                stream.is_additive().then(|| Ledger::of(self, stream, &groups, events, &order));
+            (groups, ledger.flatten())
         });
-        // One task per window of the kernel, one per replayed stream.
-        let mut tasks: Vec<Task<'_>> = Vec::new();
-        for (&(stream, groups), sorted) in pairs.iter().zip(&sorted) {
-            match sorted {
-                Some(sorted) => {
-                    let windows = 0..stream.windows.len();
-                    tasks.extend(windows.map(|w| Task::Sweep(stream, groups, sorted, w)));
-                }
-                None => tasks.push(Task::Replay(stream, groups)),
+        let mut columns = vec![Vec::new(); self.schema().n_features()];
+        for (stream, (groups, ledger)) in self.streams.iter().zip(&prepared) {
+            let computed = match ledger {
+                Some(ledger) => ledger.sweep(stream, groups, &order),
+                None => self.replay(stream, &groups.rows(&order), events, arrivals),
+            };
+            for (column, values) in computed {
+                columns[column] = values;
             }
         }
-        let computed = map(&tasks, |task| match task {
-            Task::Sweep(stream, groups, columns, w) => sweep(stream, groups, columns, *w),
-            Task::Replay(stream, groups) => self.replay(stream, groups, events, arrivals),
-        });
         let own = map(&self.own, |&(column, own)| {
             (column, events.iter().map(|event| self.own_value(own, event)).collect::<Vec<f64>>())
         });
 
-        let mut columns = vec![Vec::new(); self.schema().n_features()];
-        for (column, values) in own.into_iter().chain(computed.into_iter().flatten()) {
+        for (column, values) in own {
             columns[column] = values;
         }
         for (column, steps) in &self.formulas {
@@ -111,9 +107,12 @@ impl<E: Sync> FeaturePlan<E> {
             .map_err(|_| Error::input("events", "more than 4,294,967,295 at once"))?;
         let at = |&i: &u32| self.order(&events[i as usize]);
         let mut order: Vec<u32> = (0..n).collect();
-        if !order.is_sorted_by(|a, b| at(a) < at(b)) {
-            order.sort_by_key(at);
+        let mut last = None;
+        let rises = |event: &E| last.replace(self.order(event)) < Some(self.order(event));
+        if events.iter().all(rises) {
+            return Ok(order);
         }
+        order.sort_by_key(at);
         match order.windows(2).find(|pair| at(&pair[0]) == at(&pair[1])) {
             None => Ok(order),
             Some(pair) => {
@@ -130,14 +129,13 @@ impl<E: Sync> FeaturePlan<E> {
     fn replay(
         &self,
         stream: &StreamPlan,
-        groups: &Groups,
+        by_key: &[Vec<u32>],
         events: &[E],
         arrivals: &[LabelArrival],
     ) -> Vec<(usize, Vec<f64>)> {
         let mut by_row: HashMap<usize, Vec<&LabelArrival>, KeyHashBuilder> = HashMap::default();
         arrivals.iter().for_each(|arrival| by_row.entry(arrival.row).or_default().push(arrival));
-        let replay_key = |key: usize| -> Vec<f64> {
-            let rows = &groups.rows[groups.starts[key]..groups.starts[key + 1]];
+        let replay_key = |rows: &Vec<u32>| -> Vec<f64> {
             // Labels by the moment they arrive, at the earliest that of their event, which never sees its own.
             let arrivals = rows.iter().filter_map(|row| by_row.get(&(*row as usize))).flatten();
             let mut labels: Vec<(i64, (i64, i64), bool)> = arrivals
@@ -175,12 +173,10 @@ impl<E: Sync> FeaturePlan<E> {
             }
             values
         };
-        let keys: Vec<usize> = (0..groups.starts.len() - 1).collect();
-        let by_key = map(&keys, |key| replay_key(*key));
+        let replayed = map(by_key, replay_key);
         let mut columns: Vec<(usize, Vec<f64>)> =
             stream.columns.iter().map(|c| (c.column, vec![f64::NAN; events.len()])).collect();
-        for (key, values) in by_key.iter().enumerate() {
-            let rows = &groups.rows[groups.starts[key]..groups.starts[key + 1]];
+        for (rows, values) in by_key.iter().zip(&replayed) {
             for (row, values) in rows.iter().zip(values.chunks_exact(stream.columns.len())) {
                 for ((_, column), value) in columns.iter_mut().zip(values) {
                     column[*row as usize] = *value;
@@ -191,132 +187,238 @@ impl<E: Sync> FeaturePlan<E> {
     }
 }
 
-enum Task<'a> {
-    Sweep(&'a StreamPlan, &'a Groups, &'a Sorted, usize),
-    Replay(&'a StreamPlan, &'a Groups),
-}
-
-/// Rows of all events with the keys of one entity side by side, each key's in (time, id) order.
+/// Which events share a key.
 struct Groups {
-    rows: Vec<u32>,
-    /// Where each key's rows start, and the end.
-    starts: Vec<usize>,
+    /// The group of each event, in (time, id) order.
+    of: Vec<u32>,
+    /// Where each group starts when they are laid side by side, and the end.
+    starts: Vec<u32>,
 }
 
 impl Groups {
-    /// A counting sort by key, stable, so that every key keeps the order it is given.
     fn of<E>(plan: &FeaturePlan<E>, stream: &StreamPlan, events: &[E], order: &[u32]) -> Self {
         let mut numbers: HashMap<EntityKey, u32, KeyHashBuilder> = HashMap::default();
-        let mut sizes: Vec<usize> = Vec::new();
-        let number_of: Vec<u32> = order
-            .iter()
-            .map(|&row| {
-                let key = plan.events.read_entity(stream.entity, &events[row as usize]);
-                let number = *numbers.entry(key).or_insert_with(|| {
-                    sizes.push(0);
-                    sizes.len() as u32 - 1
-                });
-                sizes[number as usize] += 1;
-                number
-            })
-            .collect();
-        let mut starts = Vec::with_capacity(sizes.len() + 1);
+        let mut sizes: Vec<u32> = Vec::new();
+        let number = |&row: &u32| {
+            let key = plan.events.read_entity(stream.entity, &events[row as usize]);
+            let number = *numbers.entry(key).or_insert_with(|| {
+                sizes.push(0);
+                sizes.len() as u32 - 1
+            });
+            sizes[number as usize] += 1;
+            number
+        };
+        let of = order.iter().map(number).collect();
         let mut end = 0;
-        starts.push(0);
-        starts.extend(sizes.iter().map(|size| {
+        let ends = sizes.iter().map(|size| {
             end += size;
             end
-        }));
-        let mut next = starts.clone();
-        let mut rows = vec![0; order.len()];
-        for (&row, &number) in order.iter().zip(&number_of) {
-            rows[next[number as usize]] = row;
-            next[number as usize] += 1;
-        }
-        Groups { rows, starts }
+        });
+        Groups { of, starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// The rows of each group, in (time, id) order.
+    fn rows(&self, order: &[u32]) -> Vec<Vec<u32>> {
+        let size = |bounds: &[u32]| Vec::with_capacity((bounds[1] - bounds[0]) as usize);
+        let mut rows: Vec<Vec<u32>> = self.starts.windows(2).map(size).collect();
+        self.of.iter().zip(order).for_each(|(group, row)| rows[*group as usize].push(*row));
+        rows
     }
 }
 
-/// What the kernel reads of each event, in the order of the [`Groups`].
-struct Sorted {
-    times: Vec<i64>,
-    /// One list per measure of the stream.
-    measures: Vec<Vec<i64>>,
+/// All events of a stream, groups side by side and each in order, with what was added up before every one of them: the sum
+/// over any stretch is one subtraction.
+struct Ledger {
+    /// Per event, and once more at the end: its time, where it stands in (time, id) order, then the sum of each term over
+    /// all events before it.
+    lines: Vec<i64>,
+    terms: Vec<Term>,
 }
 
-impl Sorted {
-    fn gather<E>(
+/// Where the sums of a line start.
+const SUMS: usize = 2;
+
+/// Events that one task computes, in order of time.
+const STRETCH: usize = 1 << 19;
+
+/// Events of a stretch that are done before the next: columns are laid out by time and the ledger by group, so that either
+/// order alone would miss the cache at every event. What a block needs of the columns fits a core's cache.
+const BLOCK: usize = 1 << 17;
+
+impl Ledger {
+    /// `None` if a sum could leave 64 bits.
+    fn of<E>(
         plan: &FeaturePlan<E>,
         stream: &StreamPlan,
         groups: &Groups,
         events: &[E],
-    ) -> Self {
-        let event = |row: &u32| &events[*row as usize];
-        let times = groups.rows.iter().map(|row| plan.events.time(event(row)).micros()).collect();
-        let read = |measure: &Measure| -> Vec<i64> {
-            let label = |row| plan.events.label(event(row));
-            let value = |row| plan.measure(*measure, event(row), || label(row));
-            groups.rows.iter().map(value).collect()
-        };
-        Sorted { times, measures: stream.measures.iter().map(read).collect() }
+        order: &[u32],
+    ) -> Option<Self> {
+        let mut terms: Vec<Term> = Vec::new();
+        for term in stream.windows.iter().flat_map(|window| &window.terms) {
+            if !terms.contains(term) {
+                terms.push(*term);
+            }
+        }
+        let width = SUMS + terms.len();
+        let mut lines = vec![0; (order.len() + 1) * width];
+        let mut next = groups.starts.clone();
+        // No stretch can hold more than all sizes together.
+        let mut bound = 0i128;
+        for (rank, (&row, &group)) in (0..).zip(order.iter().zip(&groups.of)) {
+            let place = next[group as usize] as usize;
+            next[group as usize] += 1;
+            let event = &events[row as usize];
+            let line = &mut lines[place * width..][..width];
+            line[..SUMS].copy_from_slice(&[plan.events.time(event).micros(), rank]);
+            for (value, term) in line[SUMS..].iter_mut().zip(&terms) {
+                let of =
+                    |m: usize| plan.measure(stream.measures[m], event, || plan.events.label(event));
+                *value = i64::try_from(term.of(of)).ok()?;
+                bound += i128::from(*value).abs();
+            }
+        }
+        i64::try_from(bound).ok()?;
+        let mut before = vec![0; terms.len()];
+        for line in lines.chunks_exact_mut(width) {
+            for (value, before) in line[SUMS..].iter_mut().zip(&mut before) {
+                (*value, *before) = (*before, *before + *value);
+            }
+        }
+        lines[order.len() * width] = i64::MAX;
+        Some(Ledger { lines, terms })
     }
-}
 
-/// The columns of one window: both of its edges only ever move forward within a key.
-fn sweep(
-    stream: &StreamPlan,
-    groups: &Groups,
-    sorted: &Sorted,
-    w: usize,
-) -> Vec<(usize, Vec<f64>)> {
-    let window = &stream.windows[w];
-    let plans: Vec<_> = stream.columns.iter().filter(|column| column.window == w).collect();
-    let n = groups.rows.len();
-    let mut columns: Vec<(usize, Vec<f64>)> =
-        plans.iter().map(|plan| (plan.column, vec![0.0; n])).collect();
-    let mut sums = vec![0i128; window.terms.len()];
-    let times = &sorted.times[..n];
-    for bounds in groups.starts.windows(2) {
-        let (mut low, mut high) = (bounds[0], bounds[0]);
-        sums.fill(0);
-        for i in bounds[0]..bounds[1] {
-            let at = times[i];
-            // Within a key, position is order: ties need no ids here.
-            let enters = |high: usize| match (window.delay, window.current) {
-                (0, Current::Exclude) => high < i,
-                (0, Current::Include) => high <= i,
-                (0, Current::StrictPast) => high < i && times[high] < at,
-                _ => high < i && window.enters((times[high], 0), (at, 0)),
-            };
-            while enters(high) {
-                for (sum, term) in sums.iter_mut().zip(&window.terms) {
-                    *sum += term.of(|measure| sorted.measures[measure][high]);
-                }
-                high += 1;
+    /// The stream's columns. Stretches of time are independent of each other; within one, each group's place in the ledger
+    /// and the edges of its windows only ever move forward.
+    fn sweep(&self, stream: &StreamPlan, groups: &Groups, order: &[u32]) -> Vec<(usize, Vec<f64>)> {
+        let (n, k) = (order.len(), stream.columns.len());
+        let mut columns: Vec<Vec<f64>> = stream.columns.iter().map(|_| vec![0.0; n]).collect();
+        let mut stretches: Vec<Stretch<'_>> = (0..n.div_ceil(STRETCH))
+            .map(|i| Stretch { first: i * STRETCH, columns: Vec::with_capacity(k) })
+            .collect();
+        for column in &mut columns {
+            for (stretch, part) in stretches.iter_mut().zip(column.chunks_mut(STRETCH)) {
+                stretch.columns.push(part);
             }
-            let start = window.start(at);
-            while low < high && times[low] <= start {
-                for (sum, term) in sums.iter_mut().zip(&window.terms) {
-                    *sum -= term.of(|measure| sorted.measures[measure][low]);
-                }
-                low += 1;
+        }
+        for_each(stretches, |stretch| self.sweep_stretch(stream, groups, stretch));
+        // Columns are in order of time; rows may not be.
+        if !order.is_sorted() {
+            for column in &mut columns {
+                let by_time = std::mem::replace(column, vec![0.0; n]);
+                order.iter().zip(by_time).for_each(|(&row, value)| column[row as usize] = value);
             }
-            let view = View {
-                at,
-                count: (high - low) as u64,
-                sums: &sums,
-                accumulators: &[],
-                first: None,
-                last: None,
-                own: &[],
-            };
-            let row = groups.rows[i] as usize;
-            for (plan, (_, values)) in plans.iter().zip(&mut columns) {
-                values[row] = plan.finish(&view);
+        }
+        stream.columns.iter().map(|plan| plan.column).zip(columns).collect()
+    }
+
+    fn sweep_stretch(&self, stream: &StreamPlan, groups: &Groups, mut stretch: Stretch<'_>) {
+        let (n_windows, k) = (stream.windows.len(), stream.columns.len());
+        let width = SUMS + self.terms.len();
+        let line = |event: u32| &self.lines[event as usize * width..][..width];
+        // Per window its terms' places in a line, and its columns with their places in a row.
+        let place =
+            |term: &Term| self.terms.iter().position(|t| t == term).expect("gathered above");
+        let recipes: Vec<(Vec<usize>, Vec<(usize, &WindowColumn)>)> = (0..n_windows)
+            .map(|w| {
+                let columns = stream.columns.iter().enumerate().filter(|(_, c)| c.window == w);
+                let terms = stream.windows[w].terms.iter().map(|term| SUMS + place(term));
+                (terms.collect(), columns.collect())
+            })
+            .collect();
+        // Per group its next event, and per group and window the stretch of events that it sees.
+        let mut next: Vec<u32> = groups.starts.clone();
+        let mut seen: Vec<(u32, u32)> =
+            groups.starts.iter().flat_map(|&start| vec![(start, start); n_windows]).collect();
+        if stretch.first > 0 {
+            for (group, bounds) in groups.starts.windows(2).enumerate() {
+                let before = |event| line(event)[1] < stretch.first as i64;
+                next[group] = partition(bounds[0], bounds[1], before);
+                if next[group] == bounds[1] {
+                    continue;
+                }
+                let at = line(next[group])[0];
+                for (w, window) in stream.windows.iter().enumerate() {
+                    let (start, end) = (window.start(at), next[group]);
+                    let low = partition(bounds[0], end, |event| line(event)[0] <= start);
+                    let entered = |event: u32| window.enters((line(event)[0], 0), (at, 1));
+                    let high = partition(low, end, entered);
+                    seen[group * n_windows + w] = (low, high);
+                }
+            }
+        }
+        let mut sums = vec![0; self.terms.len()];
+        let mut rows = vec![0.0; BLOCK * k];
+        let end = stretch.first + stretch.columns.first().map_or(0, |column| column.len());
+        for block in (stretch.first..end).step_by(BLOCK) {
+            let block_end = (block + BLOCK).min(end);
+            for (group, bounds) in groups.starts.windows(2).enumerate() {
+                let seen = &mut seen[group * n_windows..][..n_windows];
+                let mut event = next[group];
+                while event < bounds[1] && line(event)[1] < block_end as i64 {
+                    let (at, rank) = (line(event)[0], line(event)[1] as usize);
+                    let row = &mut rows[(rank - block) * k..][..k];
+                    let windows = stream.windows.iter().zip(seen.iter_mut());
+                    for ((window, (low, high)), (terms, columns)) in windows.zip(&recipes) {
+                        // Within a group, place is order: ties need no ids here.
+                        match (window.delay, window.current) {
+                            (0, Current::Exclude) => *high = event,
+                            (0, Current::Include) => *high = event + 1,
+                            _ => {
+                                while *high < event && window.enters((line(*high)[0], 0), (at, 1)) {
+                                    *high += 1;
+                                }
+                            }
+                        }
+                        // The event itself is after the start, so this ends within the group.
+                        let start = window.start(at);
+                        while line(*low)[0] <= start {
+                            *low += 1;
+                        }
+                        let (from, to) = (line(*low), line(*high));
+                        for (sum, &term) in sums.iter_mut().zip(terms) {
+                            *sum = to[term] - from[term];
+                        }
+                        let view = View {
+                            at,
+                            count: u64::from(*high - *low),
+                            sums: &sums[..],
+                            accumulators: &[],
+                            first: None,
+                            last: None,
+                            own: &[],
+                        };
+                        for (place, column) in columns {
+                            row[*place] = column.finish(&view);
+                        }
+                    }
+                    event += 1;
+                }
+                next[group] = event;
+            }
+            for (i, column) in stretch.columns.iter_mut().enumerate() {
+                let column = &mut column[block - stretch.first..block_end - stretch.first];
+                let values = rows.iter().skip(i).step_by(k);
+                column.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
             }
         }
     }
-    columns
+}
+
+/// The part of a stream's columns that one task writes: events from number `first` on, in order of time.
+struct Stretch<'a> {
+    first: usize,
+    columns: Vec<&'a mut [f64]>,
+}
+
+/// The first number in `low..high` for which `before` does not hold; it must hold for a beginning of the range.
+fn partition(mut low: u32, mut high: u32, before: impl Fn(u32) -> bool) -> u32 {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
 }
 
 #[cfg(feature = "parallel")]
@@ -327,4 +429,14 @@ fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<
 #[cfg(not(feature = "parallel"))]
 fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
     items.iter().map(f).collect()
+}
+
+#[cfg(feature = "parallel")]
+fn for_each<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync + Send) {
+    items.into_par_iter().for_each(f);
+}
+
+#[cfg(not(feature = "parallel"))]
+fn for_each<T>(items: Vec<T>, f: impl Fn(T)) {
+    items.into_iter().for_each(f);
 }

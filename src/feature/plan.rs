@@ -98,11 +98,35 @@ pub(super) enum Measure {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WindowPlan {
-    width: Width,
+    reach: Reach,
     pub(super) delay: i64,
     pub(super) current: Current,
     /// What is added up over the window's events.
     pub(super) terms: Vec<Term>,
+}
+
+/// A [`Width`] in microseconds, ready for the hot path.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reach {
+    Last(i64),
+    Sawtooth { width: i64, hop: i64 },
+    CalendarDays { days: i64, utc_offset_seconds: i32 },
+    Lifetime,
+}
+
+impl From<Width> for Reach {
+    fn from(width: Width) -> Self {
+        match width {
+            Width::Last(width) => Reach::Last(micros(width)),
+            Width::Sawtooth { width, hop } => {
+                Reach::Sawtooth { width: micros(width), hop: micros(hop) }
+            }
+            Width::CalendarDays { days, utc_offset_seconds } => {
+                Reach::CalendarDays { days: i64::from(days), utc_offset_seconds }
+            }
+            Width::Lifetime => Reach::Lifetime,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,10 +168,10 @@ enum WindowValue {
 }
 
 /// What a window holds when a column is read off it.
-pub(super) struct View<'a> {
+pub(super) struct View<'a, S> {
     pub(super) at: i64,
     pub(super) count: u64,
-    pub(super) sums: &'a [i128],
+    pub(super) sums: &'a [S],
     /// The stream's, of all windows.
     pub(super) accumulators: &'a [Accumulator],
     pub(super) first: Option<&'a Entry>,
@@ -156,37 +180,60 @@ pub(super) struct View<'a> {
     pub(super) own: &'a [i64],
 }
 
+/// A whole number that a window has added up: 128 bits live, 64 in batch where they are known to do.
+pub(super) trait Sum: Copy + Into<i128> {
+    /// The nearest float, ties to even.
+    fn to_f64(self) -> f64;
+}
+
+impl Sum for i64 {
+    fn to_f64(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Sum for i128 {
+    fn to_f64(self) -> f64 {
+        // Both round to the nearest; the conversion from i64 is a single instruction.
+        match i64::try_from(self) {
+            Ok(small) => small as f64,
+            Err(_) => self as f64,
+        }
+    }
+}
+
 impl WindowPlan {
     /// The window's right edge: it sees events up to and including this moment.
+    #[inline]
     fn end(&self, at: i64) -> i64 {
         at.saturating_sub(self.delay)
     }
 
     /// The window's left edge: it sees events after this moment. Never moves back as `at` moves on.
+    #[inline]
     pub(super) fn start(&self, at: i64) -> i64 {
         let end = self.end(at);
-        match self.width {
-            Width::Last(width) => end.saturating_sub(micros(width)),
-            Width::Sawtooth { width, hop } => {
-                let (start, hop) = (end.saturating_sub(micros(width)), micros(hop));
-                start.div_euclid(hop).saturating_mul(hop)
+        match self.reach {
+            Reach::Last(width) => end.saturating_sub(width),
+            Reach::Sawtooth { width, hop } => {
+                end.saturating_sub(width).div_euclid(hop).saturating_mul(hop)
             }
-            Width::CalendarDays { days, utc_offset_seconds } => {
-                let first =
-                    Timestamp::from_micros(end).day(utc_offset_seconds) - i64::from(days) + 1;
+            Reach::CalendarDays { days, utc_offset_seconds } => {
+                let first = Timestamp::from_micros(end).day(utc_offset_seconds) - days + 1;
                 let midnight = (first.saturating_mul(86_400) - i64::from(utc_offset_seconds))
                     .saturating_mul(1_000_000);
                 midnight.saturating_sub(1) // midnight itself is inside
             }
-            Width::Lifetime => i64::MIN,
+            Reach::Lifetime => i64::MIN,
         }
     }
 
     pub(super) fn is_lifetime(&self) -> bool {
-        self.width == Width::Lifetime
+        self.reach == Reach::Lifetime
     }
 
     /// Whether an event at (time, id) `event` has come into view of one that asks at `asking`.
+    #[inline]
     pub(super) fn enters(&self, event: (i64, i64), asking: (i64, i64)) -> bool {
         match (self.delay, self.current) {
             (0, Current::Exclude) => event < asking,
@@ -209,27 +256,29 @@ impl Term {
 impl WindowColumn {
     /// The one expression that both drivers end with. Sums are whole numbers and accumulators depend on the events alone,
     /// so nothing depends on order before this line.
-    pub(super) fn finish(&self, view: &View<'_>) -> f64 {
+    #[inline]
+    pub(super) fn finish<S: Sum>(&self, view: &View<'_, S>) -> f64 {
         let count = view.count as f64;
         let value = match self.value {
             WindowValue::Count => count,
-            WindowValue::Sum { term, scale } => to_f64(view.sums[term]) / scale,
+            WindowValue::Sum { term, scale } => view.sums[term].to_f64() / scale,
             WindowValue::Mean { .. } if view.count == 0 => f64::NAN,
-            WindowValue::Mean { term, scale } => to_f64(view.sums[term]) / (count * scale),
+            WindowValue::Mean { term, scale } => view.sums[term].to_f64() / (count * scale),
             WindowValue::StandardDeviation { .. } if view.count < 2 => f64::NAN,
             WindowValue::StandardDeviation { term, square, scale } => {
-                let (n, sum, squares) =
-                    (i128::from(view.count), view.sums[term], view.sums[square]);
+                let (sum, squares): (i128, i128) =
+                    (view.sums[term].into(), view.sums[square].into());
+                let n = i128::from(view.count);
                 // n·Σx² − (Σx)² in whole numbers: no cancellation, as long as it fits.
                 let spread = match (squares.checked_mul(n), sum.checked_mul(sum)) {
-                    (Some(squares), Some(square)) => to_f64(squares - square),
-                    _ => count * to_f64(squares) - to_f64(sum) * to_f64(sum),
+                    (Some(squares), Some(square)) => (squares - square).to_f64(),
+                    _ => count * squares.to_f64() - sum.to_f64() * sum.to_f64(),
                 };
                 (spread.max(0.0) / (count * (count - 1.0))).sqrt() / scale
             }
-            WindowValue::Share { whole, .. } if view.sums[whole] == 0 => f64::NAN,
             WindowValue::Share { part, whole } => {
-                to_f64(view.sums[part]) / to_f64(view.sums[whole])
+                let (part, whole) = (view.sums[part].to_f64(), view.sums[whole].to_f64());
+                if whole == 0.0 { f64::NAN } else { part / whole }
             }
             WindowValue::Extreme { accumulator, scale } => {
                 view.accumulators[accumulator].extreme().map_or(f64::NAN, |v| v as f64 / scale)
@@ -314,7 +363,7 @@ impl WindowColumn {
     }
 }
 
-impl View<'_> {
+impl<S> View<'_, S> {
     /// The first event: a lifetime keeps it itself, other windows have it in the history.
     fn first(&self) -> Option<&Entry> {
         self.first.filter(|entry| !entry.is_empty())
@@ -336,11 +385,6 @@ impl View<'_> {
 
 fn ratio(part: f64, whole: usize) -> f64 {
     if whole == 0 { f64::NAN } else { part / whole as f64 }
-}
-
-/// Rounds to nearest even, whichever of the two conversions is taken; the one from i64 is a single instruction.
-fn to_f64(sum: i128) -> f64 {
-    i64::try_from(sum).map_or(sum as f64, |small| small as f64)
 }
 
 impl StreamPlan {
@@ -772,10 +816,10 @@ impl StreamPlan {
     }
 
     fn window(&mut self, width: Width, delay: Duration, current: Current) -> usize {
-        let delay = micros(delay);
-        let same = |w: &WindowPlan| (w.width, w.delay, w.current) == (width, delay, current);
+        let (reach, delay) = (Reach::from(width), micros(delay));
+        let same = |w: &WindowPlan| (w.reach, w.delay, w.current) == (reach, delay, current);
         self.windows.iter().position(same).unwrap_or_else(|| {
-            self.windows.push(WindowPlan { width, delay, current, terms: Vec::new() });
+            self.windows.push(WindowPlan { reach, delay, current, terms: Vec::new() });
             self.windows.len() - 1
         })
     }
