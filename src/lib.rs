@@ -50,6 +50,7 @@ mod codec;
 pub mod seed;
 mod ids;
 mod schema;
+mod audit;
 
 // Mathematics that several stages share.
 pub mod stats;
@@ -76,6 +77,7 @@ pub mod lifecycle;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use audit::{AuditEntry, AuditHead, Signature};
 pub use error::{Error, Result};
 pub use ids::{Digest, EntityKey, ModelRef};
 pub use ndarray;
