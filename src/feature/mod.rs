@@ -23,6 +23,7 @@ mod definition;
 mod frame;
 mod online;
 mod plan;
+pub mod store;
 
 pub use definition::{
     Aggregate, Current, Definition, EntityFeatures, Feature, FeatureSet, FeatureSetBuilder, Window,
