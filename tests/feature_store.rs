@@ -1,5 +1,5 @@
-//! The feature store: metadata under compare-and-set, the life of a version and its guards, lineage, profiles, and a log
-//! that cannot be bent unnoticed.
+//! The feature store: metadata under compare-and-set, the life of a version and its guards, lineage, profiles, and a
+//! log that cannot be bent unnoticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -173,10 +173,10 @@ impl FeatureStorage for Faulty {
 
     fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
         for FeatureChange { record, .. } in changes {
-            if let Ok(before) = self.inner.get(&record.feature) {
-                if before.documentation.tags != record.documentation.tags {
-                    self.former.lock().unwrap().insert(before.feature.clone(), before);
-                }
+            let before = self.inner.get(&record.feature).ok();
+            let tags = &record.documentation.tags;
+            if let Some(before) = before.filter(|before| before.documentation.tags != *tags) {
+                self.former.lock().unwrap().insert(before.feature.clone(), before);
             }
         }
         match self.fault {
@@ -498,7 +498,8 @@ fn review_names_every_blank_field_and_every_leak() {
     let feature = &draft.feature;
     assert_eq!(
         refusal(store.submit(feature, 1, by("anna"))),
-        "fill in business_meaning, owner, data_type, source_table, source_column, transformation_logic"
+        "fill in business_meaning, owner, data_type, source_table, source_column, \
+         transformation_logic"
     );
     store.document(feature, 1, documentation(&[]), by("anna")).unwrap();
     let leaky = FeatureSemantics {
@@ -918,8 +919,8 @@ fn threads_over_one_cache_never_lose_a_change() {
     }
 }
 
-/// pandas 3.1.1 on numpy 2.3.5: `s.count()`, `s.mean()`, `s.std()`, `s.quantile(q)`; the large offset costs a two-moment
-/// formula all its digits.
+/// pandas 3.1.1 on numpy 2.3.5: `s.count()`, `s.mean()`, `s.std()`, `s.quantile(q)`; the large offset costs a
+/// two-moment formula all its digits.
 #[test]
 fn numeric_profiles_have_pandas_numbers() {
     let offsets = [0.1, 0.25, 3.5, -2.0, 7.75, 0.1, 11.0, -4.5, 2.25, 6.0];
@@ -927,8 +928,8 @@ fn numeric_profiles_have_pandas_numbers() {
     let profile =
         NumericProfile::of(values.chain([f64::NAN, f64::INFINITY, f64::NAN, f64::NEG_INFINITY]));
     assert_eq!((profile.count, profile.missing, profile.infinite), (10, 2, 2));
-    close(profile.mean, 1_000_000_002.445, 1e-6);
-    close(profile.std, 4.701385726881944, 1e-9);
+    close(profile.mean, 1_000_000_002.445, 1.2e-7); // one unit in the last place
+    close(profile.std, 4.701385726881944, 1e-14);
     assert_eq!((profile.min, profile.max), (Some(999_999_995.5), Some(1_000_000_011.0)));
     let expected = [
         999_999_995.725,
@@ -938,8 +939,8 @@ fn numeric_profiles_have_pandas_numbers() {
         1_000_000_001.25,
         1_000_000_005.375,
         1_000_000_008.075,
-        1_000_000_009.5375,
-        1_000_000_010.7075,
+        1_000_000_009.537_5,
+        1_000_000_010.707_5,
     ];
     for ((q, value), (want_q, want)) in
         profile.quantiles.iter().zip(NumericProfile::QUANTILES.iter().zip(expected))
@@ -950,7 +951,12 @@ fn numeric_profiles_have_pandas_numbers() {
 
     // [((i * i * 7919) % 10007) / 100 for i in range(1, 5001)]
     let amounts = (1..=5000u64).map(|i| ((i * i * 7919) % 10_007) as f64 / 100.0);
-    let profile = NumericProfile::of(amounts);
+    let profile = NumericProfile::of(amounts.clone());
+    assert_eq!(
+        NumericProfile::of(amounts.rev()),
+        profile,
+        "the order of the values does not matter"
+    );
     close(profile.mean, 49.250966000000005, 1e-11);
     close(profile.std, 28.877428597146952, 1e-11);
     assert_eq!((profile.min, profile.max), (Some(0.01), Some(100.02)));
@@ -974,11 +980,11 @@ fn numeric_profiles_of_nothing_of_one_value_and_of_extremes_say_what_they_can() 
     assert!(finite(&extremes) && finite(&one));
 }
 
-/// pandas 3.1.1: `s.count()`, `s.isna().sum()`, `s.nunique()`, `s.value_counts()`; pandas leaves the order of ties open.
+/// pandas 3.1.1: `s.count()`, `s.isna().sum()`, `s.nunique()`, `s.value_counts()`; the order of ties is ours.
 #[test]
 fn categorical_profiles_have_pandas_counts_and_break_ties_by_name() {
     let names = ["web", "pos", "atm", "app", "ussd"];
-    let value = |i: usize| (i % 11 != 0).then(|| names[(i * i) % 7 % 5]);
+    let value = |i: usize| (!i.is_multiple_of(11)).then(|| names[(i * i) % 7 % 5]);
     let profile = CategoricalProfile::of((0..1000).map(value), 3);
     assert_eq!((profile.count, profile.missing, profile.n_distinct), (909, 91, 4));
     let top: Vec<(&str, u64)> = profile.top.iter().map(|(name, n)| (name.as_str(), *n)).collect();
@@ -1022,7 +1028,7 @@ const ACTORS: [&str; 3] = ["anna", "bert", "cleo"];
 
 fn request() -> impl Strategy<Value = Request> {
     let stale = prop::bool::weighted(0.1);
-    (0..15u8, 0..3usize, 1..4u32, 0..3usize, 0..8usize, stale).prop_map(
+    (0..15u8, 0..3usize, 1..4u32, 0..3usize, 0..12usize, stale).prop_map(
         |(step, id, version, actor, variant, stale)| {
             // Version 1 mostly: the later ones have to be reached first.
             let version = if version == 3 { 2 } else { 1 };
@@ -1170,13 +1176,13 @@ impl World {
 #[test]
 fn no_sequence_of_requests_gets_around_a_guard_and_storage_equals_a_simple_map() {
     let mut runner = TestRunner::new_with_rng(
-        Config { cases: 150, failure_persistence: None, ..Config::default() },
+        Config { cases: 200, failure_persistence: None, ..Config::default() },
         proptest::test_runner::TestRng::deterministic_rng(
             proptest::test_runner::RngAlgorithm::ChaCha,
         ),
     );
     let (approvals, archived) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let requests = prop::collection::vec(request(), 1..250);
+    let requests = prop::collection::vec(request(), 1..400);
     let outcome = runner.run(&requests, |requests| {
         let inner = InMemoryFeatureStorage::default();
         let storage = CachedFeatureStorage::new(inner, 4).unwrap();

@@ -6,8 +6,8 @@
 //!
 //! feature_storage::all(InMemoryFeatureStorage::default);
 //! ```
-//! `fresh` gives an empty storage each time it is called: a new folder, a new key prefix. Each check panics at the first
-//! broken promise and says which it is.
+//! `fresh` gives an empty storage each time it is called: a new folder, a new key prefix. Each check panics at the
+//! first broken promise and says which it is.
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -65,7 +65,7 @@ pub fn records_and_entries_come_back_as_they_were(storage: &dyn FeatureStorage) 
         assert_eq!(found.digest(), record.digest(), "`get` gives other bits");
     }
     let listed = storage.list(&FeatureQuery::default()).unwrap();
-    assert_eq!(listed, [record.clone()], "`list` gives another record");
+    assert_eq!(listed, std::slice::from_ref(&record), "`list` gives another record");
     let other = FeatureRef { version: 2, ..record.feature.clone() };
     assert!(storage.get(&other).unwrap_err().is_not_found(), "another version was found");
 

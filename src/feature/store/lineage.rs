@@ -1,9 +1,13 @@
-//! What a feature rests on, and what rests on it.
+//! What a feature rests on, what rests on it, and who uses it.
 
 use std::collections::BTreeSet;
 
-use crate::error::Result;
-use crate::feature::store::{FeatureQuery, FeatureRef, FeatureStore, FeatureUser};
+use crate::audit::Signature;
+use crate::error::{Error, Result};
+use crate::feature::store::{
+    FeatureOperation, FeatureQuery, FeatureRef, FeatureStatus, FeatureStore, FeatureUser, Step,
+    guard,
+};
 
 /// All that a change of a feature reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +19,59 @@ pub struct FeatureDependants {
 }
 
 impl FeatureStore {
+    /// Records that features are used by a feature set or a model version, so that they stay while it does. All of them
+    /// or none; one that is recorded already stays as it is.
+    ///
+    /// # Errors
+    /// As for every change, without a revision; `Refused` for a feature that is neither approved nor deprecated: until
+    /// then its semantics can change.
+    pub fn pin(
+        &self,
+        user: &FeatureUser,
+        features: &[FeatureRef],
+        signature: Signature<'_>,
+    ) -> Result<()> {
+        use FeatureStatus::{Approved, Deprecated};
+        let action = format!("pin features for {user}");
+        signature.check(&action)?;
+        let features: BTreeSet<&FeatureRef> = features.iter().collect();
+        self.commit(signature, || {
+            let mut steps = Vec::new();
+            for feature in &features {
+                let mut record = self.storage.get(feature)?;
+                guard::check_status(&action, &record, &[Approved, Deprecated])?;
+                if record.used_by.insert(user.clone()) {
+                    let operation = FeatureOperation::Pinned { user: user.clone() };
+                    steps.push(Step { from: Some(record.status), record, operation });
+                }
+            }
+            Ok(steps)
+        })
+        .map(drop)
+    }
+
+    /// Records that a feature set or a model version is gone: it uses no feature any more.
+    ///
+    /// # Errors
+    /// As for every change, without a revision; `NotFound` if it uses none.
+    pub fn unpin(&self, user: &FeatureUser, signature: Signature<'_>) -> Result<()> {
+        signature.check(&format!("unpin the features of {user}"))?;
+        self.commit(signature, || {
+            let mut steps = Vec::new();
+            let query = FeatureQuery { used_by: Some(user.clone()), ..FeatureQuery::default() };
+            self.read_all(query, |mut record| {
+                record.used_by.remove(user);
+                let operation = FeatureOperation::Unpinned { user: user.clone() };
+                steps.push(Step { from: Some(record.status), record, operation });
+            })?;
+            if steps.is_empty() {
+                return Err(Error::NotFound { kind: "feature user", id: user.to_string() });
+            }
+            Ok(steps)
+        })
+        .map(drop)
+    }
+
     /// All features that this one is computed from, directly or by way of others. One call to the storage for each.
     ///
     /// # Errors

@@ -15,15 +15,24 @@
 //! | step | what has to hold |
 //! |---|---|
 //! | every one | an actor, a reason, the current revision, a time not before the last change |
-//! | [`register`](FeatureStore::register), [`redefine`](FeatureStore::redefine) | an id, a name, a description; dependencies are there and make no circle |
-//! | [`submit`](FeatureStore::submit) | no blank field; the leak lint passes; dependencies in review or approved |
-//! | [`approve`](FeatureStore::approve), [`reinstate`](FeatureStore::reinstate) | the same with dependencies approved; a profile; the actor wrote none of the semantics |
-//! | [`deprecate`](FeatureStore::deprecate) | a replacement, if there is one, is another version that is approved |
-//! | [`withdraw`](FeatureStore::withdraw), [`archive`](FeatureStore::archive) | nothing that is not archived depends on it, nobody uses it |
+//! | [`register`], [`redefine`] | an id, a name, a description; dependencies are there and make no circle |
+//! | [`submit`] | no blank field; the leak lint passes; dependencies in review or approved |
+//! | [`approve`], [`reinstate`] | the same, dependencies approved; a profile; the actor wrote none of the semantics |
+//! | [`deprecate`] | a replacement, if there is one, is another version that is approved |
+//! | [`withdraw`], [`archive`] | nothing that is not archived depends on it, nobody uses it |
 //!
 //! Semantics change in a draft only: an approved version means the same for ever, and a change is a
-//! [new version](FeatureStore::new_version). Documentation may be edited at any time. Whether a feature's data arrive and
-//! look healthy is another matter, and never moves its status.
+//! [new version](FeatureStore::new_version). Documentation may be edited at any time. Whether a feature's data arrive
+//! and look healthy is another matter, and never moves its status.
+//!
+//! [`register`]: FeatureStore::register
+//! [`redefine`]: FeatureStore::redefine
+//! [`submit`]: FeatureStore::submit
+//! [`approve`]: FeatureStore::approve
+//! [`reinstate`]: FeatureStore::reinstate
+//! [`deprecate`]: FeatureStore::deprecate
+//! [`withdraw`]: FeatureStore::withdraw
+//! [`archive`]: FeatureStore::archive
 //!
 //! ```
 //! use std::sync::Arc;
@@ -65,6 +74,7 @@
 
 mod cached;
 mod guard;
+mod life;
 mod lineage;
 mod log;
 mod metadata;
@@ -181,8 +191,8 @@ impl FeatureStore {
     /// Adds version 1 of a new feature, as a draft.
     ///
     /// # Errors
-    /// `Conflict` if the id is taken; `InvalidInput` for an id, name or description that cannot be; `Refused` without an
-    /// actor or a reason, or for dependencies that are not there.
+    /// `Conflict` if the id is taken; `InvalidInput` for an id, name or description that cannot be; `Refused` without
+    /// an actor or a reason, or for dependencies that are not there.
     pub fn register(
         &self,
         id: &str,
@@ -257,7 +267,7 @@ impl FeatureStore {
     /// Replaces the semantics of a draft. The actor becomes one of its authors, and its profile is dropped.
     ///
     /// # Errors
-    /// As for every change; `Refused` in any other status, or for dependencies that are not there or depend on this one.
+    /// As for every change; `Refused` in any other status, or for dependencies that are not there or depend on it.
     pub fn redefine(
         &self,
         feature: &FeatureRef,
@@ -303,202 +313,6 @@ impl FeatureStore {
             record.profile = Some(profile.clone());
             Ok(FeatureOperation::Profiled)
         })
-    }
-
-    /// Draft → review.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn submit(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        use FeatureStatus::{Approved, Draft, Review};
-        self.change("submit", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[Draft])?;
-            guard::check_complete(action, record)?;
-            guard::check_lint(action, record)?;
-            let dependencies = Some(&[Review, Approved][..]);
-            self.check_dependencies(action, feature, &record.semantics, dependencies)?;
-            record.status = Review;
-            Ok(FeatureOperation::Submitted)
-        })
-    }
-
-    /// Review → draft.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn request_changes(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        self.change("ask for changes of", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[FeatureStatus::Review])?;
-            record.status = FeatureStatus::Draft;
-            Ok(FeatureOperation::ChangesRequested)
-        })
-    }
-
-    /// Review → approved.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn approve(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        self.change("approve", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[FeatureStatus::Review])?;
-            self.check_approval(action, record, signature)?;
-            record.status = FeatureStatus::Approved;
-            Ok(FeatureOperation::Approved)
-        })
-    }
-
-    /// Approved → deprecated, with what to use instead, if there is anything. Whoever uses it may go on;
-    /// [`dependants`](Self::dependants) says who that is.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn deprecate(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        replacement: Option<&FeatureRef>,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        use FeatureStatus::{Approved, Deprecated};
-        self.change("deprecate", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[Approved])?;
-            if let Some(replacement) = replacement {
-                let found = self.find(replacement)?.map(|other| other.status);
-                if replacement == feature || found != Some(Approved) {
-                    let reason = format!(
-                        "the replacement, {replacement}, has to be another approved version"
-                    );
-                    return refused(action, reason);
-                }
-            }
-            record.status = Deprecated;
-            record.replacement = replacement.cloned();
-            Ok(FeatureOperation::Deprecated { replacement: replacement.cloned() })
-        })
-    }
-
-    /// Deprecated → approved, by the rules of an approval.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn reinstate(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        self.change("reinstate", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[FeatureStatus::Deprecated])?;
-            self.check_approval(action, record, signature)?;
-            record.status = FeatureStatus::Approved;
-            record.replacement = None;
-            Ok(FeatureOperation::Reinstated)
-        })
-    }
-
-    /// Draft or review → archived: given up before it was approved.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn withdraw(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        use FeatureStatus::{Archived, Draft, Review};
-        self.change("withdraw", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[Draft, Review])?;
-            self.check_no_dependants(action, record)?;
-            record.status = Archived;
-            Ok(FeatureOperation::Withdrawn)
-        })
-    }
-
-    /// Deprecated → archived, for good.
-    ///
-    /// # Errors
-    /// As for every change.
-    pub fn archive(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        self.change("archive", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[FeatureStatus::Deprecated])?;
-            self.check_no_dependants(action, record)?;
-            record.status = FeatureStatus::Archived;
-            Ok(FeatureOperation::Archived)
-        })
-    }
-
-    /// Records that features are used by a feature set or a model version, so that they stay while it does. All of them
-    /// or none; one that is recorded already stays as it is.
-    ///
-    /// # Errors
-    /// As for every change, without a revision; `Refused` for a feature that is neither approved nor deprecated: until
-    /// then its semantics can change.
-    pub fn pin(
-        &self,
-        user: &FeatureUser,
-        features: &[FeatureRef],
-        signature: Signature<'_>,
-    ) -> Result<()> {
-        use FeatureStatus::{Approved, Deprecated};
-        let action = format!("pin features for {user}");
-        signature.check(&action)?;
-        let features: BTreeSet<&FeatureRef> = features.iter().collect();
-        self.commit(signature, || {
-            let mut steps = Vec::new();
-            for feature in &features {
-                let mut record = self.storage.get(feature)?;
-                guard::check_status(&action, &record, &[Approved, Deprecated])?;
-                if record.used_by.insert(user.clone()) {
-                    let operation = FeatureOperation::Pinned { user: user.clone() };
-                    steps.push(Step { from: Some(record.status), record, operation });
-                }
-            }
-            Ok(steps)
-        })
-        .map(drop)
-    }
-
-    /// Records that a feature set or a model version is gone: it uses no feature any more.
-    ///
-    /// # Errors
-    /// As for every change, without a revision; `NotFound` if it uses none.
-    pub fn unpin(&self, user: &FeatureUser, signature: Signature<'_>) -> Result<()> {
-        signature.check(&format!("unpin the features of {user}"))?;
-        self.commit(signature, || {
-            let mut steps = Vec::new();
-            let query = FeatureQuery { used_by: Some(user.clone()), ..FeatureQuery::default() };
-            self.read_all(query, |mut record| {
-                record.used_by.remove(user);
-                let operation = FeatureOperation::Unpinned { user: user.clone() };
-                steps.push(Step { from: Some(record.status), record, operation });
-            })?;
-            if steps.is_empty() {
-                return Err(Error::NotFound { kind: "feature user", id: user.to_string() });
-            }
-            Ok(steps)
-        })
-        .map(drop)
     }
 
     /// One change of one record, decided by `edit` on the revision that the caller has seen.

@@ -52,7 +52,7 @@ pub struct NumericProfile {
     pub missing: u64,
     /// Infinite values.
     pub infinite: u64,
-    /// Mean; `None` without a value.
+    /// Mean; `None` without a value, or where it overflows.
     pub mean: Option<f64>,
     /// Sample standard deviation, with n − 1; `None` for fewer than two values, or where it overflows.
     pub std: Option<f64>,
@@ -69,8 +69,7 @@ impl NumericProfile {
     /// The quantiles of a profile.
     pub const QUANTILES: [f64; 9] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
 
-    /// The profile of some values, NaN for missing, read once. Exact, and the same bits for the same values in the same
-    /// order.
+    /// The profile of some values, NaN for missing, read once. The same values give the same bits, in whatever order.
     ///
     /// # Cost
     /// O(n log n) time and 8 bytes per finite value, which quantiles that are exact cannot do without.
@@ -86,26 +85,16 @@ impl NumericProfile {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut profile = NumericProfile::default();
         let mut finite = Vec::new();
-        // B. P. Welford, "Note on a method for calculating corrected sums of squares and products", 1962: no
-        // cancellation where the mean is large against the spread, as it is for moments and balances.
-        let (mut mean, mut squares) = (0.0, 0.0);
         for value in values {
-            if value.is_nan() {
-                profile.missing += 1;
-            } else if value.is_infinite() {
-                profile.infinite += 1;
-            } else {
-                finite.push(value + 0.0); // -0.0 + 0.0 is 0.0: one zero
-                let delta = value - mean;
-                mean += delta / finite.len() as f64;
-                squares += delta * (value - mean);
+            match value {
+                _ if value.is_nan() => profile.missing += 1,
+                _ if value.is_infinite() => profile.infinite += 1,
+                _ => finite.push(value + 0.0), // -0.0 + 0.0 is 0.0: one zero
             }
         }
-        profile.count = finite.len() as u64;
         finite.sort_unstable_by(f64::total_cmp);
-        let std = f64::sqrt(squares / (finite.len() as f64 - 1.0));
-        profile.mean = Some(mean).filter(|mean| !finite.is_empty() && mean.is_finite());
-        profile.std = Some(std).filter(|std| finite.len() > 1 && std.is_finite());
+        profile.count = finite.len() as u64;
+        (profile.mean, profile.std) = mean_and_std(&finite);
         profile.min = finite.first().copied();
         profile.max = finite.last().copied();
         let quantiles = NumericProfile::QUANTILES
@@ -120,6 +109,26 @@ impl NumericProfile {
         let pairs = self.quantiles.iter().flat_map(|&(q, value)| [q, value]);
         single.chain(pairs).all(f64::is_finite)
     }
+}
+
+/// Welford's running mean (1962), which no sum of many large values can overflow, then the corrected second pass of
+/// Chan, Golub and LeVeque (1983). Welford's own variance is not good enough: of ten values around 10⁹ with a deviation
+/// of 5 it keeps eight digits.
+fn mean_and_std(values: &[f64]) -> (Option<f64>, Option<f64>) {
+    let n = values.len() as f64;
+    let mean = values.iter().zip(1u64..).fold(0.0, |mean, (x, i)| mean + (x - mean) / i as f64);
+    let (sum, squares) = values
+        .iter()
+        .map(|x| x - mean)
+        .fold((0.0, 0.0), |(sum, squares), d| (sum + d, squares + d * d));
+    let mean = mean + sum / n;
+    // Rounding may leave a little less than nothing; NaN stays NaN.
+    let variance = ((squares - sum * sum / n) / (n - 1.0)).clamp(0.0, f64::INFINITY);
+    let std = variance.sqrt();
+    (
+        Some(mean).filter(|mean| mean.is_finite()),
+        Some(std).filter(|std| std.is_finite() && values.len() > 1),
+    )
 }
 
 /// Statistics of categories or texts.

@@ -65,7 +65,7 @@ pub trait FeatureStorage: Debug + Send + Sync + 'static {
     /// Keeps records with the log entries that say why. No feature is in `changes` twice.
     ///
     /// # Errors
-    /// `Conflict` if a record is not one revision ahead, or if the entries do not follow the head; nothing is kept then.
+    /// `Conflict` if a record is not one revision ahead, or if the entries do not follow the head: nothing is kept.
     fn commit(&self, changes: &[FeatureChange]) -> Result<()>;
 }
 
