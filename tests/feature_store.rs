@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 
 use proptest::prelude::*;
@@ -886,6 +887,63 @@ fn a_cache_spares_reads_and_is_never_older_than_the_last_head() {
     store.get(&c.feature).unwrap();
     assert_eq!(gets(), 1, "what was not asked for should have gone");
     assert!(CachedFeatureStorage::new(InMemoryFeatureStorage::default(), 1).is_err());
+}
+
+/// Stops a `get` after it has read and before it answers.
+#[derive(Debug)]
+struct Paused {
+    inner: InMemoryFeatureStorage,
+    pause: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+}
+
+impl FeatureStorage for Paused {
+    fn get(&self, feature: &FeatureRef) -> Result<FeatureMetadata> {
+        let record = self.inner.get(feature);
+        let pause = self.pause.lock().unwrap().take();
+        if let Some((reached, go_on)) = pause {
+            reached.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
+        record
+    }
+    fn list(&self, query: &FeatureQuery) -> Result<Vec<FeatureMetadata>> {
+        self.inner.list(query)
+    }
+    fn log(&self, after: u64, limit: usize) -> Result<Vec<FeatureLogEntry>> {
+        self.inner.log(after, limit)
+    }
+    fn head(&self) -> Result<AuditHead> {
+        self.inner.head()
+    }
+    fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
+        self.inner.commit(changes)
+    }
+}
+
+#[test]
+fn a_cache_does_not_keep_what_was_read_before_a_change() {
+    let (reached, reader_stands) = channel();
+    let (let_go, go_on) = channel();
+    let paused = Paused { inner: InMemoryFeatureStorage::default(), pause: Mutex::default() };
+    let cache = Arc::new(CachedFeatureStorage::new(paused, 8).unwrap());
+    // The position of the cache stays behind, so that the change below drops the record and does not insert it.
+    let feature = {
+        let beside = Arc::new(InMemoryFeatureStorage::default());
+        let draft = register(&FeatureStore::new(beside.clone()), "a", &[]);
+        let entry = beside.log(0, 1).unwrap().remove(0);
+        cache.inner().commit(&[FeatureChange { record: draft.clone(), entry }]).unwrap();
+        draft.feature
+    };
+    *cache.inner().pause.lock().unwrap() = Some((reached, go_on));
+    let store = FeatureStore::new(cache.clone());
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| cache.get(&feature).unwrap());
+        reader_stands.recv().unwrap();
+        store.document(&feature, 1, documentation(&["new"]), by("anna")).unwrap();
+        let_go.send(()).unwrap();
+        assert_eq!(reader.join().unwrap().revision, 1);
+    });
+    assert_eq!(cache.get(&feature).unwrap().revision, 2);
 }
 
 #[test]

@@ -34,8 +34,8 @@ use crate::feature::store::{
 /// known whether the change is kept: read again.
 ///
 /// # Implementing
-/// Run [`testing::feature_storage`](crate::testing::feature_storage) (cargo feature `testing`) against it. Filters that
-/// the backend has no index for are applied by [`FeatureQuery::matches`]. Adapters forward every method.
+/// Run `riskcycle::testing::feature_storage::all` (cargo feature `testing`) against it. Filters that the backend has no
+/// index for are applied by [`FeatureQuery::matches`]. Adapters forward every method.
 pub trait FeatureStorage: Debug + Send + Sync + 'static {
     /// The record of a feature version.
     ///
