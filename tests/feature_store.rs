@@ -339,7 +339,7 @@ fn concurrent_writers_of_different_features_all_succeed() {
     assert_eq!(store.verify().unwrap().seq, 8 * 4);
 }
 
-/// Lets somebody else commit between what a change reads and its own commit.
+/// Lets somebody else deprecate a feature as soon as it has been read.
 #[derive(Debug)]
 struct Interrupted {
     inner: Arc<InMemoryFeatureStorage>,
@@ -348,7 +348,13 @@ struct Interrupted {
 
 impl FeatureStorage for Interrupted {
     fn get(&self, feature: &FeatureRef) -> Result<FeatureMetadata> {
-        self.inner.get(feature)
+        let record = self.inner.get(feature)?;
+        let mut interrupt = self.interrupt.lock().unwrap();
+        if interrupt.take_if(|other| other == feature).is_some() {
+            let store = FeatureStore::new(self.inner.clone());
+            store.deprecate(feature, record.revision, None, by("dora")).unwrap();
+        }
+        Ok(record)
     }
     fn list(&self, query: &FeatureQuery) -> Result<Vec<FeatureMetadata>> {
         self.inner.list(query)
@@ -360,11 +366,6 @@ impl FeatureStorage for Interrupted {
         self.inner.head()
     }
     fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
-        if let Some(feature) = self.interrupt.lock().unwrap().take() {
-            let store = FeatureStore::new(self.inner.clone());
-            let revision = store.get(&feature).unwrap().revision;
-            store.deprecate(&feature, revision, None, by("dora")).unwrap();
-        }
         self.inner.commit(changes)
     }
 }
@@ -815,6 +816,13 @@ fn a_tampered_log_or_record_is_found() {
         let result = verify(|_| (), change);
         assert!(matches!(result, Err(Error::Corrupt { .. })), "record {i}: {result:?}");
     }
+    // The last approval undone in the record and cut from the log: only the head tells.
+    let undo = |records: &mut Vec<FeatureMetadata>| {
+        records[1].status = FeatureStatus::Review;
+        records[1].revision -= 1;
+    };
+    let error = verify(|log| drop(log.pop()), undo).unwrap_err();
+    assert_eq!(error.to_string(), "corrupt feature log: it ends at 7 and its head is 8");
     let error = verify(|log| log[3].actor = "anna".into(), |_| ()).unwrap_err();
     assert_eq!(error.to_string(), "corrupt audit trail: entry 4 has been changed");
 }

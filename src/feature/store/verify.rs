@@ -129,3 +129,45 @@ impl Check {
         Ok(self.head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::audit::Signature;
+    use crate::feature::store::{
+        FeatureChange, FeatureDocumentation, FeatureEvent, FeatureOperation, FeatureSemantics,
+        FeatureStorage, InMemoryFeatureStorage,
+    };
+    use crate::time::Timestamp;
+
+    #[test]
+    fn a_well_sealed_entry_that_skips_a_state_is_found() {
+        let storage = Arc::new(InMemoryFeatureStorage::default());
+        let store = FeatureStore::new(storage.clone());
+        let signature = Signature::new("anna", "test", Timestamp::default());
+        let documentation = FeatureDocumentation {
+            name: "a".into(),
+            description: "a".into(),
+            ..FeatureDocumentation::default()
+        };
+        let semantics = FeatureSemantics::default();
+        let mut record = store.register("a", documentation, semantics, signature).unwrap();
+        let head = store.verify().unwrap();
+        record.revision = 2;
+        record.status = FeatureStatus::Approved;
+        let event = FeatureEvent {
+            feature: record.feature.clone(),
+            operation: FeatureOperation::Approved,
+            from: Some(FeatureStatus::Review), // it was a draft
+            to: FeatureStatus::Approved,
+            revision: 2,
+            record: record.digest(),
+        };
+        let entry = AuditEntry::after(head, signature, event);
+        storage.commit(&[FeatureChange { record, entry }]).unwrap();
+        let error = store.verify().unwrap_err().to_string();
+        assert!(error.ends_with("does not go on from the state before"), "{error}");
+    }
+}
