@@ -816,11 +816,13 @@ fn a_tampered_log_or_record_is_found() {
         let result = verify(|_| (), change);
         assert!(matches!(result, Err(Error::Corrupt { .. })), "record {i}: {result:?}");
     }
-    // The last approval undone in the record and cut from the log: only the head tells.
+    // The last approval undone in the record, then cut from the log too: only the head tells.
     let undo = |records: &mut Vec<FeatureMetadata>| {
         records[1].status = FeatureStatus::Review;
         records[1].revision -= 1;
     };
+    let error = verify(|_| (), undo).unwrap_err();
+    assert_eq!(error.to_string(), "corrupt feature log: entry 8, of second@1, is not what is kept");
     let error = verify(|log| drop(log.pop()), undo).unwrap_err();
     assert_eq!(error.to_string(), "corrupt feature log: it ends at 7 and its head is 8");
     let error = verify(|log| log[3].actor = "anna".into(), |_| ()).unwrap_err();
