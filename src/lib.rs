@@ -38,7 +38,7 @@
 //! | `linfa` | yes | trainers on linfa: logistic regression, decision tree |
 //! | `parallel` | yes | threads for batch work (rayon); never changes a number |
 //! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
-//! | `testing` | | the seeded transaction world and the Fraud Detection Handbook's definitions (rand) |
+//! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -50,6 +50,7 @@ mod codec;
 pub mod seed;
 mod ids;
 mod schema;
+mod audit;
 
 // Mathematics that several stages share.
 pub mod stats;
@@ -76,6 +77,7 @@ pub mod lifecycle;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use audit::{AuditEntry, AuditHead, Signature};
 pub use error::{Error, Result};
 pub use ids::{Digest, EntityKey, ModelRef};
 pub use ndarray;

@@ -5,6 +5,8 @@
 //! [`FeaturePlan::compute`] for history and [`FeaturePlan::online`] for live events. Both read the same definition, and
 //! both divide at the very end by the same expression, so their numbers are equal bit for bit.
 //!
+//! What is known of a feature, who approved it and who depends on it is kept in the [`store`].
+//!
 //! # Which events a window sees
 //! A window of width `w` and delay `d`, asked at the moment `T` of an event, sees the earlier events of the same entity
 //! with `T − d − w < time ≤ T − d`: open on the left, closed on the right, so that windows side by side share no event.
@@ -26,6 +28,7 @@ mod frame;
 mod history;
 mod online;
 mod plan;
+pub mod store;
 
 pub use batch::LabelArrival;
 pub use definition::{

@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{AuditLog, Signature};
 use crate::error::{Error, Result};
 use crate::ids::{Digest, ModelRef};
 use crate::model::ModelCodecs;
 use crate::time::Timestamp;
-use audit::AuditLog;
 
 /// What the registry knows of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub struct ModelRegistry {
 
 #[derive(Debug, Default)]
 struct State {
-    log: AuditLog,
+    log: AuditLog<RegistryEvent>,
     versions: BTreeMap<ModelRef, ModelVersion>,
     /// Champions of each slot, the current one last.
     slots: BTreeMap<String, Vec<ModelRef>>,
@@ -104,7 +104,7 @@ impl ModelRegistry {
             artifact: digest,
             schema: artifact.model.schema().fingerprint(),
         };
-        state.append(at, &artifact.author, "trained", event);
+        state.append(Signature::new(&artifact.author, "trained", at), event);
         Ok(state.versions[&model].clone())
     }
 
@@ -122,8 +122,9 @@ impl ModelRegistry {
         at: Timestamp,
     ) -> Result<()> {
         let action = format!("promote {model}");
-        require_words(&action, actor, reason)?;
-        if self.load(model)?.author == actor {
+        let signature = Signature::new(actor, reason, at);
+        signature.check(&action)?;
+        if self.load(model)?.author.trim() == signature.actor {
             let reason = format!("{actor} made it; somebody else has to approve it");
             return Err(Error::Refused { action, reason });
         }
@@ -134,7 +135,7 @@ impl ModelRegistry {
             return Err(Error::Conflict { kind: "model", id: model.to_string(), reason });
         }
         let (slot, model) = (slot.to_owned(), model.clone());
-        state.append(at, actor, reason, RegistryEvent::Promoted { slot, model, replaced });
+        state.append(signature, RegistryEvent::Promoted { slot, model, replaced });
         Ok(())
     }
 
@@ -150,7 +151,8 @@ impl ModelRegistry {
         at: Timestamp,
     ) -> Result<ModelRef> {
         let action = format!("roll back {slot}");
-        require_words(&action, actor, reason)?;
+        let signature = Signature::new(actor, reason, at);
+        signature.check(&action)?;
         let mut state = self.state();
         let champions = state.slots.get(slot).map_or(&[][..], Vec::as_slice);
         let [.., to, from] = champions else {
@@ -158,7 +160,7 @@ impl ModelRegistry {
         };
         let (from, to) = (from.clone(), to.clone());
         let slot = slot.to_owned();
-        state.append(at, actor, reason, RegistryEvent::RolledBack { slot, from, to: to.clone() });
+        state.append(signature, RegistryEvent::RolledBack { slot, from, to: to.clone() });
         Ok(to)
     }
 
@@ -204,22 +206,14 @@ impl ModelRegistry {
     }
 }
 
-fn require_words(action: &str, actor: &str, reason: &str) -> Result<()> {
-    if actor.trim().is_empty() || reason.trim().is_empty() {
-        let reason = "an actor and a reason are required".into();
-        return Err(Error::Refused { action: action.to_owned(), reason });
-    }
-    Ok(())
-}
-
 impl State {
     fn champion(&self, slot: &str) -> Option<&ModelRef> {
         self.slots.get(slot)?.last()
     }
 
-    fn append(&mut self, at: Timestamp, actor: &str, reason: &str, event: RegistryEvent) {
-        self.apply(at, actor, &event);
-        self.log.append(at, actor, reason, event);
+    fn append(&mut self, signature: Signature<'_>, event: RegistryEvent) {
+        self.apply(signature.at, signature.actor, &event);
+        self.log.push(AuditEntry::after(self.log.head(), signature, event));
     }
 
     /// The fold: all state is made here, from events alone.

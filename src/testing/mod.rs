@@ -1,5 +1,7 @@
-//! For tests, examples and benches: a seeded world of transactions, and the definitions of the Fraud Detection Handbook.
+//! For tests, examples and benches: a seeded world of transactions, the definitions of the Fraud Detection Handbook, and
+//! the contracts of the traits as checks for whoever implements one.
 
+pub mod feature_storage;
 pub mod handbook;
 mod parity;
 mod world;
