@@ -3,21 +3,21 @@
 /// Pearson's correlation over the pairs in which neither value is missing (NaN), `-1.0..=1.0`.
 ///
 /// `None` if the lists differ in length, fewer than two pairs are left, one side is constant over them, or one holds an
-/// infinite value, which lies on no line. The sums go over values scaled to length one, so none of them overflows. O(n).
+/// infinite value, which lies on no line. The sums go over values scaled to length one, so none of them overflows.
+/// O(n).
 pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
-    let (mut x, mut y) = complete_pairs(x, y)?;
-    scale_to_unit(&mut x)?;
-    scale_to_unit(&mut y)?;
-    Some(dot(&x, &y))
+    let (x, y) = complete_pairs(x, y)?;
+    correlation(x, y)
 }
 
-/// Spearman's rank correlation over the pairs in which neither value is missing (NaN), `-1.0..=1.0`: Pearson's on ranks,
-/// equal values sharing the mean of their ranks, ranks counted among those pairs. An infinite value ranks first or last.
+/// Spearman's rank correlation over the pairs in which neither value is missing (NaN), `-1.0..=1.0`: Pearson's on
+/// ranks, equal values sharing the mean of their ranks, ranks counted among those pairs. An infinite value ranks first
+/// or last.
 ///
 /// `None` if the lists differ in length, fewer than two pairs are left, or one side is constant over them. O(n log n).
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     let (x, y) = complete_pairs(x, y)?;
-    pearson(&average_ranks(&x), &average_ranks(&y))
+    correlation(average_ranks(&x), average_ranks(&y))
 }
 
 /// A column made ready for Spearman's correlation with many others: O(n log n) once, then O(n) per pair of columns
@@ -93,6 +93,12 @@ fn scale_to_unit(values: &mut [f64]) -> Option<()> {
     let length = values.iter().map(|value| value * value).sum::<f64>().sqrt();
     values.iter_mut().for_each(|value| *value /= length);
     Some(())
+}
+
+fn correlation(mut x: Vec<f64>, mut y: Vec<f64>) -> Option<f64> {
+    scale_to_unit(&mut x)?;
+    scale_to_unit(&mut y)?;
+    Some(dot(&x, &y))
 }
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {

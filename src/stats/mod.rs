@@ -1,4 +1,5 @@
-//! The mathematics that several stages share: bins, quantiles, distances between distributions, association, histograms.
+//! The mathematics that several stages share: bins, quantiles, distances between distributions, association,
+//! histograms.
 
 mod bins;
 mod correlation;

@@ -1,7 +1,7 @@
 //! Mutual information between bins and a label.
 
-/// Mutual information in nats between the bin that a row falls into and whether it is bad, from the rows of each label per
-/// bin: `0.0..=ln 2`; 0 for independence. `None` if the lists differ in length or count no row.
+/// Mutual information in nats between the bin that a row falls into and whether it is bad, from the rows of each label
+/// per bin: `0.0..=ln 2`; 0 for independence. `None` if the lists differ in length or count no row.
 ///
 /// The plug-in estimate Σ pᵢⱼ ln(pᵢⱼ / (pᵢ pⱼ)), as scikit-learn's `mutual_info_score`. It is never below the truth on
 /// average: noise alone gives about (bins − 1) / 2n. O(bins).

