@@ -143,7 +143,28 @@ fn shuffled_rows(n_rows: usize, seed: Seed) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
+    use crate::model::LogisticModel;
+    use crate::schema::FeatureSchema;
+
+    #[test]
+    fn across_blocks_every_row_takes_the_value_of_its_source_and_keeps_the_rest() {
+        let n = 2 * ROWS_AT_ONCE + 7;
+        let schema = FeatureSchema::new(["a", "b"]).unwrap();
+        let cell = |(row, column): (usize, usize)| row as f64 / [1e3, -1e5][column];
+        let features = Array2::from_shape_fn((n, 2), cell);
+        let data = Dataset::new(schema.clone(), features, vec![true; n]).unwrap();
+        let model = LogisticModel::new(schema, 0.0, vec![1.0; 2], vec![0.0; 2], vec![1.0; 2]);
+        let (model, mut scores) = (model.unwrap(), vec![f64::NAN; n]);
+        let backwards: Vec<u32> = (0..n as u32).rev().collect();
+        score_shuffled(&model, &data, 1, &backwards, &mut scores).unwrap();
+        for (row, score) in scores.into_iter().enumerate() {
+            let expected = model.score_row(&[cell((row, 0)), cell((n - 1 - row, 1))]).unwrap();
+            assert_eq!(score, expected, "row {row}");
+        }
+    }
 
     #[test]
     fn every_order_of_three_rows_is_equally_likely() {
