@@ -235,7 +235,7 @@ fn judged(challenger: impl Fn(usize, bool) -> f64) -> riskcycle::retrain::GateVe
         .and_then(|d| d.with_entities((0..1000).map(|row| EntityKey(row / 2)).collect()))
         .unwrap();
     // The champion finds every other fraud and troubles one good customer in fifty.
-    let found = |row: usize, bad: bool| if bad { row % 20 == 0 } else { row % 50 == 1 };
+    let found = |row: usize, bad: bool| if bad { row.is_multiple_of(20) } else { row % 50 == 1 };
     let scores = |score: &dyn Fn(usize, bool) -> f64| -> Vec<f64> {
         labels.iter().enumerate().map(|(row, &bad)| score(row, bad)).collect()
     };

@@ -4,7 +4,7 @@ mod split;
 
 pub use split::{SplitRows, TimeSplit};
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
 use crate::event::EventSchema;
@@ -113,6 +113,27 @@ impl Dataset {
         }
         self.amounts = Some(amounts);
         Ok(self)
+    }
+
+    /// A copy with these columns only, in this order; labels, times, entities and amounts stay.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a column past the end; `InvalidConfig` for none at all or one twice.
+    pub fn select_columns(&self, columns: &[usize]) -> Result<Self> {
+        let n_features = self.schema.n_features();
+        if let Some(column) = columns.iter().find(|&&column| column >= n_features) {
+            return Err(Error::input("columns", format!("column {column} of {n_features}")));
+        }
+        let schema = FeatureSchema::new(columns.iter().map(|&c| self.schema.names()[c].clone()))?;
+        let features = self.features.select(Axis(1), columns).as_standard_layout().into_owned();
+        Ok(Dataset {
+            schema,
+            features,
+            labels: self.labels.clone(),
+            times: self.times.clone(),
+            entities: self.entities.clone(),
+            amounts: self.amounts.clone(),
+        })
     }
 
     /// The columns.
@@ -274,6 +295,25 @@ mod tests {
         let schema = FeatureSchema::new(["a", "b"]).unwrap();
         let data = Dataset::new(schema, by_column.t().to_owned(), vec![true, false]).unwrap();
         assert_eq!(data.row(0), [1.0, 3.0]);
+    }
+
+    #[test]
+    fn chosen_columns_come_in_the_order_asked_for_and_keep_everything_else() {
+        let data = data([1.0, 2.0, 3.0, 4.0], [true, false])
+            .with_times(vec![Timestamp::default(); 2])
+            .and_then(|data| data.with_entities(vec![EntityKey(7), EntityKey(8)]))
+            .and_then(|data| data.with_amounts(vec![5.0, 6.0]))
+            .unwrap();
+        let turned = data.select_columns(&[1, 0]).unwrap();
+        assert_eq!(
+            (turned.schema().names(), turned.row(1)),
+            (&["b", "a"].map(String::from)[..], &[4.0, 3.0][..])
+        );
+        assert_eq!(turned.select_columns(&[1, 0]).unwrap(), data);
+        assert_eq!(data.select_columns(&[1]).unwrap().rows(), [2.0, 4.0]);
+        assert!(matches!(data.select_columns(&[2]), Err(Error::InvalidInput { .. })));
+        assert!(matches!(data.select_columns(&[]), Err(Error::InvalidConfig { .. })));
+        assert!(matches!(data.select_columns(&[0, 0]), Err(Error::InvalidConfig { .. })));
     }
 
     #[test]

@@ -53,6 +53,12 @@ impl LogisticModel {
         &self.coefficients
     }
 
+    /// How much the score hangs on each feature: the absolute change in log-odds per standard deviation of it, in schema
+    /// order. Twins share what one of them alone would have.
+    pub fn importance(&self) -> Vec<f64> {
+        self.coefficients.iter().map(|coefficient| coefficient.abs()).collect()
+    }
+
     pub(super) fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
         let n = schema.n_features();
         let mut reader = Reader::new("logistic model", bytes);
@@ -273,6 +279,14 @@ mod tests {
         assert!(model.score_row(&[1.0]).is_err());
         assert_eq!(model.score_row(&[1e300, 0.0]).unwrap(), 1.0);
         assert_eq!(model.score_row(&[-1e300, 0.0]).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn importance_is_the_size_of_the_coefficient() {
+        let schema = FeatureSchema::new(["a", "b"]).unwrap();
+        let (ones, zeros) = (vec![1.0; 2], vec![0.0; 2]);
+        let model = LogisticModel::new(schema, 0.0, vec![-2.0, 0.5], zeros, ones).unwrap();
+        assert_eq!(model.importance(), [2.0, 0.5]);
     }
 
     #[test]

@@ -88,6 +88,32 @@ impl DecisionTreeModel {
         &self.nodes
     }
 
+    /// How much of the training rows' Gini impurity the splits on each feature removed, in schema order: the sum over its
+    /// splits of the impurity 2p(1 − p) of the node less that of its children, each weighted by its share of all training
+    /// rows. Together at most 0.5, not scaled to 1 (scikit-learn's importances before it normalises them). Features with
+    /// many distinct values are favoured, and it tells of the training rows only: permutation importance on later rows
+    /// is the honest one. O(nodes).
+    pub fn importance(&self) -> Vec<f64> {
+        // Rows of the node times its impurity.
+        let impurity = |node: &TreeNode| {
+            let (good, bad) = (node.n_good as f64, node.n_bad as f64);
+            if good + bad > 0.0 { 2.0 * good * bad / (good + bad) } else { 0.0 }
+        };
+        let n_rows = self.nodes[0].n_good as f64 + self.nodes[0].n_bad as f64;
+        let mut importance = vec![0.0; self.schema.n_features()];
+        if n_rows == 0.0 {
+            return importance; // only leaves are bound to have rows
+        }
+        for node in &self.nodes {
+            if let Some(split) = node.split {
+                let child = |i: u32| impurity(&self.nodes[i as usize]);
+                let removed = impurity(node) - child(split.left) - child(split.right);
+                importance[split.feature as usize] += removed / n_rows;
+            }
+        }
+        importance
+    }
+
     pub(super) fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new("decision tree", bytes);
         let n = reader.u32()? as usize;
@@ -210,6 +236,15 @@ mod tests {
         assert!(DecisionTreeModel::new(schema.clone(), vec![]).is_err());
         assert!(DecisionTreeModel::new(schema.clone(), vec![leaf(0, 0)]).is_err());
         assert!(DecisionTreeModel::new(schema, vec![leaf(u64::MAX, 1)]).is_err());
+    }
+
+    #[test]
+    fn importance_is_the_impurity_that_the_splits_removed() {
+        // Gini of 12/4 is 6/16, of 9/1 18/100, of 3/3 1/2.
+        let removed = 6.0 / 16.0 - 10.0 / 16.0 * 0.18 - 6.0 / 16.0 * 0.5;
+        let importance = stump(1, 1, 2).unwrap().importance();
+        assert_eq!(importance[0], 0.0);
+        assert!((importance[1] - removed).abs() < 1e-15, "{importance:?}");
     }
 
     #[test]

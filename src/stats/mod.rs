@@ -1,10 +1,18 @@
-//! The mathematics that several stages share: bins, quantiles, distances between distributions, histograms.
+//! The mathematics that several stages share: bins, quantiles, distances between distributions, association,
+//! histograms.
 
 mod bins;
+mod correlation;
 mod histogram;
+mod mutual_information;
 mod psi;
+mod weight_of_evidence;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
+pub(crate) use correlation::RankedColumn;
+pub use correlation::{pearson, spearman};
 pub use histogram::LatencyHistogram;
+pub use mutual_information::mutual_information;
 pub use psi::{Psi, population_stability_index};
+pub use weight_of_evidence::{WeightOfEvidence, weight_of_evidence};

@@ -1,9 +1,10 @@
 //! Population stability index.
 
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// A population stability index beside the value that chance alone would reach.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Psi {
     /// Σ (q − p) ln(q / p), natural logarithm; 0 for equal distributions, no upper bound.
     pub value: f64,
