@@ -10,7 +10,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use riskcycle::feature::store::*;
-use riskcycle::feature::{Aggregate, Current, Definition, Feature, FeatureSet, Window};
+use riskcycle::feature::{
+    Aggregate, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
+};
 use riskcycle::testing::feature_storage;
 use riskcycle::{AuditEntry, AuditHead, Error, ModelRef, Result, Signature, Timestamp, days};
 
@@ -47,10 +49,10 @@ fn semantics(dependencies: &[&FeatureRef]) -> FeatureSemantics {
 }
 
 fn rate(delay: std::time::Duration) -> Option<Feature> {
-    let window = Window { width: days(7), delay, current: Current::Exclude };
-    let aggregate = Aggregate::Rate { label: "fraud".into() };
-    let definition =
-        Definition::Windowed { entity: "terminal".into(), window, aggregate, empty: None };
+    let window = Window { width: Width::Last(days(7)), delay, current: Current::Exclude };
+    let aggregate = Aggregate::Rate { label: "fraud".into(), labels: Labels::FixedDelay };
+    let source = Source { entity: "terminal".into(), only: Vec::new() };
+    let definition = Definition::Windowed { source, window, aggregate, empty: None };
     Some(Feature { name: "risk".into(), definition })
 }
 

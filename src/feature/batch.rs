@@ -14,7 +14,8 @@ use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::definition::Current;
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
-use crate::feature::plan::{FeaturePlan, Measure, StreamPlan, Term, View, WindowColumn};
+use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
+use crate::feature::window::{Term, View, WindowColumn};
 use crate::ids::EntityKey;
 use crate::time::Timestamp;
 
@@ -239,7 +240,7 @@ struct Ledger {
 const SUMS: usize = 2;
 
 /// Events that one task computes, in order of time.
-const STRETCH: usize = 1 << 19;
+const STRETCH: usize = 1 << 18;
 
 /// Events of a stretch that are done before the next: columns are laid out by time and the ledger by group, so that either
 /// order alone would miss the cache at every event. What a block needs of the columns fits a core's cache.

@@ -4,7 +4,8 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::feature::accumulator::{Accumulator, AccumulatorPlan, Entry, MEASURES};
 use crate::feature::online::LabelOutcome;
-use crate::feature::plan::{Measure, StreamPlan, Term, View};
+use crate::feature::plan::{Measure, StreamPlan};
+use crate::feature::window::{Term, View};
 
 /// Events in (time, id) order, numbered from the key's first on, with the state of every window at the last reading.
 ///
@@ -18,6 +19,8 @@ pub(super) struct KeyHistory {
     start: usize,
     events: Vec<i64>,
     last_read: (i64, i64),
+    /// The last event or the last reading, whichever is later: most events come after it, and need not look further.
+    latest: (i64, i64),
     windows: Vec<WindowState>,
     /// Of all windows, one after the other.
     sums: Vec<i128>,
@@ -47,6 +50,7 @@ impl KeyHistory {
             start: 0,
             events: Vec::new(),
             last_read: (i64::MIN, i64::MIN),
+            latest: (i64::MIN, i64::MIN),
             windows: vec![WindowState::default(); stream.windows.len()],
             sums: vec![0; stream.windows.iter().map(|window| window.terms.len()).sum()],
             accumulators: stream.accumulators.iter().map(start).collect(),
@@ -62,22 +66,22 @@ impl KeyHistory {
         self.first + self.n_events(stream)
     }
 
+    #[inline]
     fn entry(&self, stream: &StreamPlan, event: u64) -> &Entry {
         let length = stream.entry_len();
         let at = self.start + (event - self.first) as usize * length;
         &self.events[at..at + length]
     }
 
+    #[inline]
     fn order(&self, stream: &StreamPlan, event: u64) -> (i64, i64) {
         let entry = self.entry(stream, event);
         (entry[0], entry[1])
     }
 
     /// The latest moment that the history knows of: its last event or the last reading.
-    pub(super) fn latest(&self, stream: &StreamPlan) -> (i64, i64) {
-        let end = self.end(stream);
-        let last = (end > self.first).then(|| self.order(stream, end - 1));
-        last.map_or(self.last_read, |last| last.max(self.last_read))
+    pub(super) fn latest(&self) -> (i64, i64) {
+        self.latest
     }
 
     pub(super) fn last_read(&self) -> (i64, i64) {
@@ -106,15 +110,16 @@ impl KeyHistory {
         order: (i64, i64),
         measures: &[i64],
     ) -> Inserted {
-        if order > self.latest(stream) {
+        if order > self.latest {
+            self.latest = order;
             self.events.extend([order.0, order.1]);
             self.events.extend_from_slice(measures);
             return Inserted::New;
         }
-        let place = self.partition(stream, |other| other < order);
-        if place < self.end(stream) && self.order(stream, place) == order {
+        if self.contains(stream, order) {
             return Inserted::Duplicate;
         }
+        let place = self.partition(stream, |other| other < order);
         let at = self.start + (place - self.first) as usize * stream.entry_len();
         let entry = [order.0, order.1].into_iter().chain(measures.iter().copied());
         self.events.splice(at..at, entry);
@@ -125,7 +130,6 @@ impl KeyHistory {
     /// Brings the windows in line with an event that was put in at number `place`, as of the last reading.
     fn make_room(&mut self, stream: &StreamPlan, place: u64) {
         let order = self.order(stream, place);
-        let mut terms = 0;
         for (w, window) in stream.windows.iter().enumerate() {
             let state = &mut self.windows[w];
             let left = !window.is_lifetime() && order.0 <= window.start(self.last_read.0);
@@ -135,23 +139,23 @@ impl KeyHistory {
                 state.low += u64::from(left);
             }
             if entered && !left {
-                self.add(stream, w, terms, place, 1);
+                self.add(stream, w, place, 1);
             }
             // Numbers behind the place have moved, and candidates may have been beaten.
             if entered && !window.is_lifetime() {
                 self.rebuild(stream, w);
             }
-            terms += window.terms.len();
         }
     }
 
     /// Adds an event to a window's sums (or takes it out for a `sign` of −1), and to what a lifetime accumulates.
-    fn add(&mut self, stream: &StreamPlan, w: usize, terms: usize, event: u64, sign: i128) {
+    #[inline]
+    fn add(&mut self, stream: &StreamPlan, w: usize, event: u64, sign: i128) {
         let length = stream.entry_len();
         let at = self.start + (event - self.first) as usize * length;
         let entry = &self.events[at..at + length];
         let window = &stream.windows[w];
-        for (sum, term) in self.sums[terms..].iter_mut().zip(&window.terms) {
+        for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
             *sum += sign * term.of(|measure| entry[MEASURES + measure]);
         }
         if window.is_lifetime() {
@@ -187,12 +191,11 @@ impl KeyHistory {
     ) {
         debug_assert!(asking >= self.last_read);
         let end = self.end(stream);
-        let mut terms = 0;
         for (w, window) in stream.windows.iter().enumerate() {
             let WindowState { mut low, mut high } = self.windows[w];
             let moving = !window.is_lifetime();
             while high < end && window.enters(self.order(stream, high), asking) {
-                self.add(stream, w, terms, high, 1);
+                self.add(stream, w, high, 1);
                 if moving {
                     self.accumulate(stream, w, high, true);
                 }
@@ -200,14 +203,14 @@ impl KeyHistory {
             }
             let start = window.start(asking.0);
             while moving && low < high && self.entry(stream, low)[0] <= start {
-                self.add(stream, w, terms, low, -1);
+                self.add(stream, w, low, -1);
                 self.accumulate(stream, w, low, false);
                 low += 1;
             }
             self.windows[w] = WindowState { low, high };
-            terms += window.terms.len();
         }
         self.last_read = asking;
+        self.latest = self.latest.max(asking);
         self.finish(stream, &self.windows, &self.sums, &self.accumulators, asking, own, out);
     }
 
@@ -240,10 +243,8 @@ impl KeyHistory {
         let end = self.end(stream);
         let (mut windows, mut sums) = (self.windows.clone(), self.sums.clone());
         let mut accumulators = self.accumulators.clone();
-        let mut terms = 0;
         for (w, window) in stream.windows.iter().enumerate() {
-            let here = terms..terms + window.terms.len();
-            terms = here.end;
+            let here = window.sums();
             let entered = |event| window.enters(event, asking);
             let high = self.partition(stream, entered).max(self.first);
             let mut from = windows[w].high;
@@ -289,7 +290,6 @@ impl KeyHistory {
         for column in &stream.columns {
             let w = column.window;
             let WindowState { low, high } = windows[w];
-            let terms: usize = stream.windows[..w].iter().map(|window| window.terms.len()).sum();
             let (mut first, mut last): (Option<&Entry>, Option<&Entry>) = (None, None);
             if column.needs_ends() {
                 let ends =
@@ -308,7 +308,7 @@ impl KeyHistory {
             let view = View {
                 at: asking.0,
                 count: high - low,
-                sums: &sums[terms..],
+                sums: &sums[stream.windows[w].sums()],
                 accumulators,
                 first,
                 last,
@@ -356,7 +356,6 @@ impl KeyHistory {
     pub(super) fn truncate(&mut self, stream: &StreamPlan, cap: u64) -> u64 {
         let excess = self.n_events(stream).saturating_sub(cap);
         for event in self.first..self.first + excess {
-            let mut terms = 0;
             for (w, window) in stream.windows.iter().enumerate() {
                 let state = self.windows[w];
                 if state.high <= event {
@@ -364,11 +363,10 @@ impl KeyHistory {
                     let low = if window.is_lifetime() { state.low + 1 } else { event + 1 };
                     self.windows[w] = WindowState { low, high: event + 1 };
                 } else if state.low <= event && !window.is_lifetime() {
-                    self.add(stream, w, terms, event, -1);
+                    self.add(stream, w, event, -1);
                     self.accumulate(stream, w, event, false);
                     self.windows[w].low = event + 1;
                 }
-                terms += window.terms.len();
             }
         }
         self.forget(stream, self.first + excess);
@@ -406,14 +404,13 @@ impl KeyHistory {
                 continue;
             }
             self.events[place] = new;
-            let mut terms = 0;
             for (w, window) in stream.windows.iter().enumerate() {
                 let WindowState { low, high } = self.windows[w];
                 let uses = window.terms.contains(&Term::Value(measure));
                 let counts = |plan: &AccumulatorPlan| matches!(plan, AccumulatorPlan::Counts { only_bad: Some(m), .. } if *m == measure);
                 let counted = stream.accumulators.iter().any(|(of, plan)| *of == w && counts(plan));
                 if (low..high).contains(&event) {
-                    for (sum, term) in self.sums[terms..].iter_mut().zip(&window.terms) {
+                    for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
                         if *term == Term::Value(measure) {
                             *sum += i128::from(new - old);
                         }
@@ -431,7 +428,6 @@ impl KeyHistory {
                 if fixed && event < high && (uses || counted) {
                     outcome = LabelOutcome::Late;
                 }
-                terms += window.terms.len();
             }
         }
         outcome
@@ -462,6 +458,9 @@ impl KeyHistory {
         let numbers = numbers.ok_or_else(|| corrupt("ends too early"))?;
         history.events = (0..numbers).map(|_| reader.i64()).collect::<Result<_>>()?;
         let end = history.first.checked_add(n).ok_or_else(|| corrupt("counts too many events"))?;
+        let last = end.checked_sub(1).filter(|last| *last >= history.first);
+        let last = last.map(|last| history.order(stream, last));
+        history.latest = last.map_or(history.last_read, |last| last.max(history.last_read));
         let in_order = |event| history.order(stream, event) < history.order(stream, event + 1);
         if !(history.first..end.saturating_sub(1)).all(in_order) {
             return Err(corrupt("holds events out of order"));

@@ -22,18 +22,21 @@
 
 mod accumulator;
 mod batch;
+mod bind;
+mod builder;
 mod definition;
 mod expression;
 mod frame;
 mod history;
 mod online;
 mod plan;
+mod window;
 pub mod store;
 
 pub use batch::LabelArrival;
+pub use builder::{EntityFeatures, FeatureSetBuilder};
 pub use definition::{
-    Aggregate, Condition, Current, Definition, EntityFeatures, Feature, FeatureSet,
-    FeatureSetBuilder, Labels, Source, Width, Window,
+    Aggregate, Condition, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
 };
 pub use expression::{Expression, Operation};
 pub use frame::FeatureFrame;

@@ -218,7 +218,7 @@ impl<E> OnlineFeatures<E> {
             Some(history) => history,
             None => shard.histories.entry(key).or_insert_with(|| KeyHistory::new(plan)),
         };
-        let latest = history.latest(plan);
+        let latest = history.latest();
         let oldest = latest.0.saturating_sub(micros(self.config.max_lateness));
         let late = reading.order <= latest;
         let too_late = late

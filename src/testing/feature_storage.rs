@@ -19,7 +19,7 @@ use crate::feature::store::{
     FeatureOperation, FeatureProfile, FeatureQuery, FeatureRef, FeatureSemantics, FeatureStatus,
     FeatureStorage, FeatureType, FeatureUser, NumericProfile,
 };
-use crate::feature::{Aggregate, Current, Definition, Feature, Window};
+use crate::feature::{Aggregate, Current, Definition, Feature, Labels, Source, Width, Window};
 use crate::ids::{Digest, ModelRef};
 use crate::time::{Timestamp, days};
 
@@ -379,9 +379,13 @@ fn full_record() -> FeatureMetadata {
         definition: Some(Feature {
             name: "risk_7d".into(),
             definition: Definition::Windowed {
-                entity: "terminal".into(),
-                window: Window { width: days(7), delay: days(7), current: Current::StrictPast },
-                aggregate: Aggregate::Rate { label: "fraud".into() },
+                source: Source { entity: "terminal".into(), only: Vec::new() },
+                window: Window {
+                    width: Width::Last(days(7)),
+                    delay: days(7),
+                    current: Current::StrictPast,
+                },
+                aggregate: Aggregate::Rate { label: "fraud".into(), labels: Labels::FixedDelay },
                 empty: Some(0.1 + 0.2),
             },
         }),

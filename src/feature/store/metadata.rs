@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::feature::store::FeatureProfile;
-use crate::feature::{Feature, FeatureSet};
+use crate::feature::{Definition, Feature, FeatureSet};
 use crate::ids::{Digest, ModelRef};
 use crate::time::Timestamp;
 
@@ -259,6 +259,9 @@ impl FeatureSemantics {
     /// The leak lint, by way of a set of this one feature: whoever filled in the definition need not have built one.
     pub(super) fn lint(&self) -> Result<()> {
         let Some(Feature { name, definition }) = &self.definition else { return Ok(()) };
+        if let Definition::Expression(_) = definition {
+            return Ok(()); // cannot leak by itself: what it reads are features with a lint of their own
+        }
         FeatureSet::builder(name).feature(name, definition.clone()).build().map(drop)
     }
 }
