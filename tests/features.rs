@@ -6,8 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use riskcycle::event::EventSchema;
 use riskcycle::feature::{
-    Aggregate, Condition, Current, Definition, Expression, Feature, FeatureSet, LabelArrival,
-    LabelOutcome, Labels, Observed, OnlineConfig, Operation, Source, TooLate, Width, Window,
+    Aggregate, Condition, Current, Definition, Expression, Feature, FeatureFrame, FeatureSet,
+    LabelArrival, LabelOutcome, Labels, Observed, OnlineConfig, Operation, Source, TooLate, Width,
+    Window, catalogue,
 };
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::testing::{World, feature_parity};
@@ -689,4 +690,104 @@ fn threads_observe_different_keys_at_once_and_lose_nothing() {
         }
     });
     assert_eq!(online.n_keys(), 4 * 50 * 2);
+}
+
+#[derive(Debug, Clone)]
+struct Login {
+    id: u64,
+    second: i64,
+    user: u64,
+    device: u64,
+    session: u64,
+    cents: i64,
+    fraud: bool,
+}
+
+/// The catalogue by plain loops over everything that came before, written without the engine's words.
+#[test]
+fn the_catalogue_equals_a_brute_force_computation() {
+    let schema = EventSchema::builder()
+        .id(|l: &Login| l.id)
+        .time(|l| Timestamp::from_seconds(l.second))
+        .entity("user", |l| EntityKey(l.user))
+        .entity("device", |l| EntityKey(l.device))
+        .entity("session", |l| EntityKey(l.session))
+        .money("amount", 2, |l| l.cents)
+        .label("fraud", |l| Some(l.fraud))
+        .build()
+        .unwrap();
+    let day = 86_400;
+    // A fixed scramble: steps of up to eleven hours over half a year.
+    let mut second = 0;
+    let logins: Vec<Login> = (0..600u64)
+        .map(|id| {
+            let scramble = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+            second += (scramble % 40_000) as i64;
+            Login {
+                id,
+                second,
+                user: scramble % 5,
+                device: scramble % 7 % 3,
+                session: scramble % 11,
+                cents: (scramble % 9973) as i64,
+                fraud: scramble % 13 == 0,
+            }
+        })
+        .collect();
+    let user = catalogue::user_behaviour("user", "amount", 0).unwrap();
+    let device = catalogue::device_usage("device", "user", "session", "fraud", days(7), 0).unwrap();
+    let [user, device] = [user, device].map(|set| {
+        let plan = set.bind(&schema).unwrap();
+        let report = feature_parity(&plan, &logins).unwrap();
+        assert!(report.differences.is_empty(), "{report}");
+        plan.compute(&logins).unwrap()
+    });
+    let value = |frame: &FeatureFrame, name: &str, row: usize| {
+        frame.column(frame.schema().position(name).unwrap())[row]
+    };
+    for (row, now) in logins.iter().enumerate() {
+        let own: Vec<&Login> = logins[..=row].iter().filter(|l| l.user == now.user).collect();
+        let amounts: Vec<f64> = own.iter().map(|l| l.cents as f64 / 100.0).collect();
+        let total = own.iter().map(|l| l.cents).sum::<i64>() as f64 / 100.0;
+        let age_days = (now.second - own[0].second) as f64 / 86_400.0;
+        let hour = |l: &Login| l.second / 3600 % 24;
+        let night = own.iter().filter(|l| hour(l) >= 22 || hour(l) <= 6).count();
+        let expected = [
+            ("total_transactions", own.len() as f64),
+            ("total_amount", total),
+            ("avg_amount", total / own.len() as f64),
+            ("max_amount", amounts.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+            ("min_amount", amounts.iter().copied().fold(f64::INFINITY, f64::min)),
+            ("account_age_days", age_days),
+            ("transactions_per_day", own.len() as f64 / age_days.max(1.0)),
+            ("late_night_transactions", night as f64),
+        ];
+        for (name, expected) in expected {
+            let ours = value(&user, name, row);
+            assert!((ours - expected).abs() < 1e-9, "{name} of row {row}: {ours}, {expected}");
+        }
+        let last = own.iter().rev().nth(1).map(|l| (now.second - l.second) as f64);
+        let ours = value(&user, "seconds_since_last", row);
+        assert_eq!(ours.to_bits(), last.unwrap_or(f64::NAN).to_bits());
+
+        let own: Vec<&Login> = logins[..=row].iter().filter(|l| l.device == now.device).collect();
+        let different = |values: Vec<u64>| values.into_iter().collect::<BTreeSet<u64>>().len();
+        let users = different(own.iter().map(|l| l.user).collect());
+        let known = own.iter().filter(|l| l.fraud && l.second <= now.second - 7 * day);
+        let fraud_users = different(known.map(|l| l.user).collect());
+        let days: BTreeSet<i64> = own.iter().map(|l| l.second / day).collect();
+        let sessions = days.iter().map(|d| {
+            different(own.iter().filter(|l| l.second / day == *d).map(|l| l.session).collect())
+        });
+        assert_eq!(value(&device, "associated_users", row), users as f64);
+        assert_eq!(value(&device, "total_transactions", row), own.len() as f64);
+        assert_eq!(value(&device, "fraud_users", row), fraud_users as f64);
+        let sessions = sessions.sum::<usize>() as f64 / days.len() as f64;
+        assert_eq!(value(&device, "avg_sessions_per_day", row), sessions);
+        let age = (now.second - own[0].second) as f64 / 86_400.0;
+        assert_eq!(value(&device, "device_age_days", row), age);
+    }
+    let ratio = user.column(user.schema().position("high_amount_ratio_7d").unwrap());
+    let known: Vec<f64> = ratio.iter().copied().filter(|ratio| !ratio.is_nan()).collect();
+    assert!(known.len() > 400 && known.iter().any(|ratio| *ratio > 0.0), "{}", known.len());
 }

@@ -24,6 +24,7 @@ mod accumulator;
 mod batch;
 mod bind;
 mod builder;
+pub mod catalogue;
 mod definition;
 mod expression;
 mod frame;
