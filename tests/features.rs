@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use riskcycle::event::EventSchema;
 use riskcycle::feature::{
     Aggregate, Condition, Current, Definition, Expression, Feature, FeatureFrame, FeatureSet,
-    LabelArrival, LabelOutcome, Labels, Observed, OnlineConfig, Operation, Source, TooLate, Width,
-    Window, catalogue,
+    LabelArrival, LabelOutcome, Labels, Observed, OnlineConfig, Operation, Source, SpinePoint,
+    TooLate, Width, Window, catalogue,
 };
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::testing::{World, feature_parity};
@@ -321,6 +321,15 @@ proptest! {
         let entities = [("card", EntityKey(1)), ("shop", EntityKey(2))];
         let mut asked = row.clone();
         online.vector(&entities, Timestamp::from_seconds(second), &mut asked).unwrap();
+        // Batch answers the same question from the same events; online has had no label.
+        let unlabelled: Vec<Payment> =
+            events.iter().map(|event| Payment { bad: None, ..event.clone() }).collect();
+        let at = Timestamp::from_seconds(second);
+        let points = [SpinePoint { at, keys: vec![EntityKey(1), EntityKey(2)] }];
+        let spine = plan.compute_at(&unlabelled, &["card", "shop"], &points).unwrap();
+        let mut batch = row.clone();
+        spine.copy_row(0, &mut batch);
+        prop_assert_eq!(bits(&batch), bits(&asked), "{:?} {:?}", batch, asked);
         let event =
             Payment { id: u64::MAX, second, card: 1, shop: 2, cents: 0, bad: None, known_after: None };
         online.observe(&event, &mut row).unwrap();
@@ -626,6 +635,41 @@ fn aggregates_have_the_values_that_their_names_say() {
     };
     assert_eq!(above(Width::Last(days(1))), 1.0);
     assert_eq!(above(Width::Last(days(30))), -1.0); // nothing before
+}
+
+/// A spine at the very moment and behind every event is what the event after it, which no window sees, would get.
+#[test]
+fn points_without_events_see_history_as_it_stood() {
+    let set = FeatureSet::builder("spine")
+        .field("amount")
+        .weekend("weekend", 0)
+        .entity("card", |c| c.windows([days(1)]).count("n").sum("sum", "amount"))
+        .entity("shop", |s| s.windows([days(30)]).delay(days(7)).rate("risk", "bad"))
+        .build()
+        .unwrap();
+    let plan = set.bind(&payments()).unwrap();
+    let event = |id: u64, second| Payment { cents: 250, bad: Some(true), ..payment(id, second) };
+    let events = [event(1, 100), event(0, 0), event(2, 200)];
+    let point = |second, card| SpinePoint {
+        at: Timestamp::from_seconds(second),
+        keys: vec![EntityKey(card)],
+    };
+    let points = [point(200, 1), point(-1, 1), point(100, 1), point(150, 9), point(99, 1)];
+    let frame = plan.compute_at(&events, &["card"], &points).unwrap();
+    let column = |name: &str| frame.column(frame.schema().position(name).unwrap()).to_vec();
+    assert_eq!(column("n_1d"), [3.0, 0.0, 2.0, 0.0, 1.0]);
+    assert_eq!(column("sum_1d"), [7.5, 0.0, 5.0, 0.0, 2.5]);
+    assert!(column("amount").iter().chain(&column("risk_30d")).all(|value| value.is_nan()));
+    assert_eq!(column("weekend"), [0.0; 5]);
+    let shop =
+        |second| SpinePoint { at: Timestamp::from_seconds(second), keys: vec![EntityKey(1)] };
+    let week = 7 * 86_400;
+    let risk = plan.compute_at(&events, &["shop"], &[shop(week - 1), shop(week)]).unwrap();
+    assert!(risk.column(4)[0].is_nan());
+    assert_eq!(risk.column(4)[1], 1.0);
+    assert!(plan.compute_at(&events, &["device"], &[]).unwrap_err().is_not_found());
+    assert!(plan.compute_at(&events, &["card", "shop"], &points).is_err());
+    assert_eq!(plan.compute_at(&events, &["card"], &[]).unwrap().n_rows(), 0);
 }
 
 #[test]

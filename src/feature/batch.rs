@@ -13,22 +13,10 @@ use crate::error::{Error, Result};
 use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::definition::Current;
 use crate::feature::frame::FeatureFrame;
-use crate::feature::history::KeyHistory;
-use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
+use crate::feature::plan::{FeaturePlan, StreamPlan};
+use crate::feature::replay::{Arrivals, LabelArrival};
 use crate::feature::window::{Term, View, WindowColumn};
 use crate::ids::EntityKey;
-use crate::time::Timestamp;
-
-/// A label that became known, or changed, at some moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LabelArrival {
-    /// Position of the event among those computed.
-    pub row: usize,
-    /// When the label became known.
-    pub at: Timestamp,
-    /// Whether the event is bad; a later arrival for the same event replaces an earlier one (a chargeback reversed).
-    pub bad: bool,
-}
 
 impl<E: Sync> FeaturePlan<E> {
     /// The features of every event as they stood at its moment. Events may come in any order; rows keep it. Labels with a
@@ -39,17 +27,7 @@ impl<E: Sync> FeaturePlan<E> {
     /// `InvalidInput` if two events share both time and id, since nothing then says which came first; `InvalidConfig` if
     /// labels count as they arrive and the schema does not say when that is.
     pub fn compute(&self, events: &[E]) -> Result<FeatureFrame> {
-        let as_arrived = |m: &Measure| matches!(m, Measure::Bad { as_arrived: true });
-        let needed = self.streams.iter().any(|stream| stream.measures.iter().any(as_arrived));
-        if needed && !self.events.has_label_arrival() {
-            let reason = "labels count as they arrive; the event schema needs .label_arrival(..)";
-            return Err(Error::config("feature set", reason));
-        }
-        let arrivals = events.iter().enumerate().filter_map(|(row, event)| {
-            let (at, bad) = (self.events.label_arrival(event)?, self.events.label(event)?);
-            Some(LabelArrival { row, at, bad })
-        });
-        let arrivals: Vec<LabelArrival> = if needed { arrivals.collect() } else { Vec::new() };
+        let arrivals = self.arrivals(events)?;
         self.compute_with_labels(events, &arrivals)
     }
 
@@ -64,10 +42,7 @@ impl<E: Sync> FeaturePlan<E> {
         arrivals: &[LabelArrival],
     ) -> Result<FeatureFrame> {
         let order = self.sorted(events)?;
-        if let Some(arrival) = arrivals.iter().find(|arrival| arrival.row >= events.len()) {
-            let reason = format!("row {} of {} events", arrival.row, events.len());
-            return Err(Error::input("label arrivals", reason));
-        }
+        let arrivals = Arrivals::new(arrivals, events.len())?;
         let prepared = map(&self.streams, |stream| {
             let groups = Groups::of(self, stream, events, &order);
             // Sums that could leave 64 bits are left to the state machine, which has 128.
@@ -79,7 +54,7 @@ impl<E: Sync> FeaturePlan<E> {
         for (stream, (groups, ledger)) in self.streams.iter().zip(&prepared) {
             let computed = match ledger {
                 Some(ledger) => ledger.sweep(stream, groups, &order),
-                None => self.replay(stream, &groups.rows(&order), events, arrivals),
+                None => self.replay(stream, &groups.rows(&order), events, &arrivals),
             };
             for (column, values) in computed {
                 columns[column] = values;
@@ -103,7 +78,7 @@ impl<E: Sync> FeaturePlan<E> {
     }
 
     /// Positions of the events in (time, id) order.
-    fn sorted(&self, events: &[E]) -> Result<Vec<u32>> {
+    pub(super) fn sorted(&self, events: &[E]) -> Result<Vec<u32>> {
         let n = u32::try_from(events.len())
             .map_err(|_| Error::input("events", "more than 4,294,967,295 at once"))?;
         let at = |&i: &u32| self.order(&events[i as usize]);
@@ -125,71 +100,11 @@ impl<E: Sync> FeaturePlan<E> {
             }
         }
     }
-
-    /// Runs each key's events and labels through the live state machine, in the order in which they happened.
-    fn replay(
-        &self,
-        stream: &StreamPlan,
-        by_key: &[Vec<u32>],
-        events: &[E],
-        arrivals: &[LabelArrival],
-    ) -> Vec<(usize, Vec<f64>)> {
-        let mut by_row: HashMap<usize, Vec<&LabelArrival>, KeyHashBuilder> = HashMap::default();
-        arrivals.iter().for_each(|arrival| by_row.entry(arrival.row).or_default().push(arrival));
-        let replay_key = |rows: &Vec<u32>| -> Vec<f64> {
-            // Labels by the moment they arrive, at the earliest that of their event, which never sees its own.
-            let arrivals = rows.iter().filter_map(|row| by_row.get(&(*row as usize))).flatten();
-            let mut labels: Vec<(i64, (i64, i64), bool)> = arrivals
-                .map(|label| {
-                    let order = self.order(&events[label.row]);
-                    (label.at.micros().max(order.0), order, label.bad)
-                })
-                .collect();
-            labels.sort_by_key(|(at, order, _)| (*at, *order));
-            let mut labels = labels.into_iter().peekable();
-            let mut history = KeyHistory::new(stream);
-            let mut own = vec![0; stream.measures.len()];
-            let mut values = vec![f64::NAN; rows.len() * stream.columns.len()];
-            for (i, &row) in rows.iter().enumerate() {
-                let event = &events[row as usize];
-                let order = self.order(event);
-                while let Some((_, of, bad)) = labels.next_if(|l| l.0 <= order.0 && l.1 < order) {
-                    history.label(stream, of, bad);
-                }
-                for (value, measure) in own.iter_mut().zip(&stream.measures) {
-                    let arrives =
-                        matches!(measure, Measure::Bad { as_arrived: true } | Measure::Labelled);
-                    let label = || if arrives { None } else { self.events.label(event) };
-                    *value = self.measure(*measure, event, label);
-                }
-                if self.passes(stream, event) {
-                    history.insert(stream, order, &own);
-                }
-                let mut next = i * stream.columns.len();
-                history.read(stream, order, &own, &mut |_, value| {
-                    values[next] = value;
-                    next += 1;
-                });
-                history.evict(stream, 0);
-            }
-            values
-        };
-        let replayed = map(by_key, replay_key);
-        let mut columns: Vec<(usize, Vec<f64>)> =
-            stream.columns.iter().map(|c| (c.column, vec![f64::NAN; events.len()])).collect();
-        for (rows, values) in by_key.iter().zip(&replayed) {
-            for (row, values) in rows.iter().zip(values.chunks_exact(stream.columns.len())) {
-                for ((_, column), value) in columns.iter_mut().zip(values) {
-                    column[*row as usize] = *value;
-                }
-            }
-        }
-        columns
-    }
 }
 
 /// Which events share a key.
-struct Groups {
+pub(super) struct Groups {
+    pub(super) numbers: HashMap<EntityKey, u32, KeyHashBuilder>,
     /// The group of each event, in (time, id) order.
     of: Vec<u32>,
     /// Where each group starts when they are laid side by side, and the end.
@@ -197,7 +112,12 @@ struct Groups {
 }
 
 impl Groups {
-    fn of<E>(plan: &FeaturePlan<E>, stream: &StreamPlan, events: &[E], order: &[u32]) -> Self {
+    pub(super) fn of<E>(
+        plan: &FeaturePlan<E>,
+        stream: &StreamPlan,
+        events: &[E],
+        order: &[u32],
+    ) -> Self {
         let mut numbers: HashMap<EntityKey, u32, KeyHashBuilder> = HashMap::default();
         let mut sizes: Vec<u32> = Vec::new();
         let number = |&row: &u32| {
@@ -215,11 +135,11 @@ impl Groups {
             end += size;
             end
         });
-        Groups { of, starts: std::iter::once(0).chain(ends).collect() }
+        Groups { numbers, of, starts: std::iter::once(0).chain(ends).collect() }
     }
 
     /// The rows of each group, in (time, id) order.
-    fn rows(&self, order: &[u32]) -> Vec<Vec<u32>> {
+    pub(super) fn rows(&self, order: &[u32]) -> Vec<Vec<u32>> {
         let size = |bounds: &[u32]| Vec::with_capacity((bounds[1] - bounds[0]) as usize);
         let mut rows: Vec<Vec<u32>> = self.starts.windows(2).map(size).collect();
         self.of.iter().zip(order).for_each(|(group, row)| rows[*group as usize].push(*row));
@@ -423,12 +343,12 @@ fn partition(mut low: u32, mut high: u32, before: impl Fn(u32) -> bool) -> u32 {
 }
 
 #[cfg(feature = "parallel")]
-fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+pub(super) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
     items.par_iter().map(f).collect()
 }
 
 #[cfg(not(feature = "parallel"))]
-fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
+pub(super) fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
     items.iter().map(f).collect()
 }
 

@@ -31,10 +31,10 @@ mod frame;
 mod history;
 mod online;
 mod plan;
+mod replay;
 mod window;
 pub mod store;
 
-pub use batch::LabelArrival;
 pub use builder::{EntityFeatures, FeatureSetBuilder};
 pub use definition::{
     Aggregate, Condition, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
@@ -43,3 +43,4 @@ pub use expression::{Expression, Operation};
 pub use frame::FeatureFrame;
 pub use online::{LabelOutcome, Observed, OnlineConfig, OnlineFeatures, TooLate};
 pub use plan::FeaturePlan;
+pub use replay::{LabelArrival, SpinePoint};
