@@ -238,16 +238,13 @@ impl Ledger {
         let (n_windows, k) = (stream.windows.len(), stream.columns.len());
         let width = SUMS + self.terms.len();
         let line = |event: u32| &self.lines[event as usize * width..][..width];
-        // Per window its terms' places in a line, and its columns with their places in a row.
         let place =
             |term: &Term| self.terms.iter().position(|t| t == term).expect("gathered above");
-        let recipes: Vec<(Vec<usize>, Vec<(usize, &WindowColumn)>)> = (0..n_windows)
-            .map(|w| {
-                let columns = stream.columns.iter().enumerate().filter(|(_, c)| c.window == w);
-                let terms = stream.windows[w].terms.iter().map(|term| SUMS + place(term));
-                (terms.collect(), columns.collect())
-            })
-            .collect();
+        let recipe = |w: usize| Recipe {
+            terms: stream.windows[w].terms.iter().map(|term| SUMS + place(term)).collect(),
+            columns: stream.columns.iter().enumerate().filter(|(_, c)| c.window == w).collect(),
+        };
+        let recipes: Vec<Recipe<'_>> = (0..n_windows).map(recipe).collect();
         // Per group its next event, and per group and window the stretch of events that it sees.
         let mut next: Vec<u32> = groups.starts.clone();
         let mut seen: Vec<(u32, u32)> =
@@ -281,7 +278,7 @@ impl Ledger {
                     let (at, rank) = (line(event)[0], line(event)[1] as usize);
                     let row = &mut rows[(rank - block) * k..][..k];
                     let windows = stream.windows.iter().zip(seen.iter_mut());
-                    for ((window, (low, high)), (terms, columns)) in windows.zip(&recipes) {
+                    for ((window, (low, high)), recipe) in windows.zip(&recipes) {
                         // Within a group, place is order: ties need no ids here.
                         match (window.delay, window.current) {
                             (0, Current::Exclude) => *high = event,
@@ -298,7 +295,7 @@ impl Ledger {
                             *low += 1;
                         }
                         let (from, to) = (line(*low), line(*high));
-                        for (sum, &term) in sums.iter_mut().zip(terms) {
+                        for (sum, &term) in sums.iter_mut().zip(&recipe.terms) {
                             *sum = to[term] - from[term];
                         }
                         let view = View {
@@ -310,7 +307,7 @@ impl Ledger {
                             last: None,
                             own: &[],
                         };
-                        for (place, column) in columns {
+                        for (place, column) in &recipe.columns {
                             row[*place] = column.finish(&view);
                         }
                     }
@@ -325,6 +322,12 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Of a window: where its terms are in a line, and its columns with their places in a row.
+struct Recipe<'a> {
+    terms: Vec<usize>,
+    columns: Vec<(usize, &'a WindowColumn)>,
 }
 
 /// The part of a stream's columns that one task writes: events from number `first` on, in order of time.
