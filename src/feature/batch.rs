@@ -159,12 +159,12 @@ struct Ledger {
 /// Where the sums of a line start.
 const SUMS: usize = 2;
 
-/// Events that one task computes, in order of time.
-const STRETCH: usize = 1 << 18;
-
-/// Events of a stretch that are done before the next: columns are laid out by time and the ledger by group, so that either
+/// Events of a task's stretch of time that are done before the next: columns are laid out by time and the ledger by group, so that either
 /// order alone would miss the cache at every event. What a block needs of the columns fits a core's cache.
-const BLOCK: usize = 1 << 17;
+const BLOCK: usize = 1 << 16;
+
+/// Rows that are turned into columns together.
+const TILE: usize = 64;
 
 impl Ledger {
     /// `None` if a sum could leave 64 bits.
@@ -184,8 +184,8 @@ impl Ledger {
         let width = SUMS + terms.len();
         let mut lines = vec![0; (order.len() + 1) * width];
         let mut next = groups.starts.clone();
-        // No stretch can hold more than all sizes together.
-        let mut bound = 0i128;
+        // No sum over any stretch of events is further from zero than all sizes together.
+        let mut bound = 0u64;
         for (rank, (&row, &group)) in (0..).zip(order.iter().zip(&groups.of)) {
             let place = next[group as usize] as usize;
             next[group as usize] += 1;
@@ -195,8 +195,11 @@ impl Ledger {
             for (value, term) in line[SUMS..].iter_mut().zip(&terms) {
                 let of =
                     |m: usize| plan.measure(stream.measures[m], event, || plan.events.label(event));
-                *value = i64::try_from(term.of(of)).ok()?;
-                bound += i128::from(*value).abs();
+                *value = match *term {
+                    Term::Value(measure) => of(measure),
+                    Term::Square(measure) => of(measure).checked_pow(2)?,
+                };
+                bound = bound.checked_add(value.unsigned_abs())?;
             }
         }
         i64::try_from(bound).ok()?;
@@ -215,11 +218,13 @@ impl Ledger {
     fn sweep(&self, stream: &StreamPlan, groups: &Groups, order: &[u32]) -> Vec<(usize, Vec<f64>)> {
         let (n, k) = (order.len(), stream.columns.len());
         let mut columns: Vec<Vec<f64>> = stream.columns.iter().map(|_| vec![0.0; n]).collect();
-        let mut stretches: Vec<Stretch<'_>> = (0..n.div_ceil(STRETCH))
-            .map(|i| Stretch { first: i * STRETCH, columns: Vec::with_capacity(k) })
+        // Two tasks a thread, to even them out; where they are cut changes no value.
+        let length = n.div_ceil(2 * n_threads()).max(BLOCK);
+        let mut stretches: Vec<Stretch<'_>> = (0..n.div_ceil(length))
+            .map(|i| Stretch { first: i * length, columns: Vec::with_capacity(k) })
             .collect();
         for column in &mut columns {
-            for (stretch, part) in stretches.iter_mut().zip(column.chunks_mut(STRETCH)) {
+            for (stretch, part) in stretches.iter_mut().zip(column.chunks_mut(length)) {
                 stretch.columns.push(part);
             }
         }
@@ -315,10 +320,15 @@ impl Ledger {
                 }
                 next[group] = event;
             }
-            for (i, column) in stretch.columns.iter_mut().enumerate() {
-                let column = &mut column[block - stretch.first..block_end - stretch.first];
-                let values = rows.iter().skip(i).step_by(k);
-                column.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+            // Rows become columns a few at a time, so that a row is read from memory once.
+            for first in (block..block_end).step_by(TILE) {
+                let last = (first + TILE).min(block_end);
+                let rows = &rows[(first - block) * k..(last - block) * k];
+                for (i, column) in stretch.columns.iter_mut().enumerate() {
+                    let column = &mut column[first - stretch.first..last - stretch.first];
+                    let values = rows.iter().skip(i).step_by(k);
+                    column.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+                }
             }
         }
     }
@@ -363,4 +373,14 @@ fn for_each<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync + Send) {
 #[cfg(not(feature = "parallel"))]
 fn for_each<T>(items: Vec<T>, f: impl Fn(T)) {
     items.into_iter().for_each(f);
+}
+
+#[cfg(feature = "parallel")]
+fn n_threads() -> usize {
+    rayon::current_num_threads()
+}
+
+#[cfg(not(feature = "parallel"))]
+fn n_threads() -> usize {
+    1
 }

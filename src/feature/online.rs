@@ -66,9 +66,10 @@ pub enum TooLate {
 /// # Cost
 /// O(1) amortised per event, window and sum; O(log n) for extremes and counts, O(n) in the window's events for exact
 /// quantiles. No allocation for a known key once its history has reached its size, as long as sums are all that is asked
-/// for. Per key: 8 bytes × (2 + measures) per event inside the widest window (its delay included), at most twice that
-/// while events leave, plus 16 bytes per window and 16 per window and sum, plus what exact quantiles (8 bytes a value) and
-/// counts (about 40 bytes per different value) need.
+/// for; a history that grows past its largest size yet allocates once more. Per key: about 250 bytes, 8 bytes ×
+/// (2 + measures) per event inside the widest window (its delay included), at most twice that while events leave, 16 bytes
+/// per window and 16 per window and sum, and what exact quantiles (8 bytes a value) and counts (about 40 bytes per
+/// different value) need. [`OnlineConfig::max_events_per_key`] bounds the events.
 pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
     config: OnlineConfig,
