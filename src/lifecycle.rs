@@ -11,11 +11,13 @@ use crate::alert::{Alert, AlertEngine};
 use crate::dataset::Dataset;
 use crate::drift::{DriftReport, DriftWindow, ReferenceProfile};
 use crate::error::{Error, Result};
-use crate::experiment::Router;
+use crate::experiment::{HashRouter, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
 use crate::model::{ModelExt, Trainer};
-use crate::monitor::{Finding, LabelJoin, Monitor, MonitorConfig, PredictionLog};
+use crate::monitor::{
+    Finding, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
+};
 use crate::registry::{Artifact, ModelRegistry};
 use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
 use crate::seed::Seed;
@@ -71,6 +73,20 @@ pub struct Parts<E> {
     pub log: Arc<dyn PredictionLog>,
     /// Rules and sinks.
     pub alerts: AlertEngine,
+}
+
+impl<E> Parts<E> {
+    /// The defaults, all in memory: every request to the champion, the last 10,000 predictions of each version kept, no
+    /// alert rules. Replace a field to have it otherwise.
+    pub fn in_memory(features: FeaturePlan<E>, registry: Arc<ModelRegistry>) -> Self {
+        Parts {
+            features,
+            registry,
+            router: Arc::new(HashRouter::champion_only()),
+            log: Arc::new(InMemoryPredictionLog::new(10_000).expect("a capacity above zero")),
+            alerts: AlertEngine::new(Vec::new(), Vec::new()).expect("no rule to refuse"),
+        }
+    }
 }
 
 /// A model at work in a host: features, routing, scoring, monitoring, drift, alerts and retraining in one place.

@@ -108,9 +108,9 @@ fn run(options: &Options) -> Result<()> {
         Some(path) => (read(path)?, Timeline::new(115)), // train 2018-07-25 to 07-31
         None => (World::default().transactions(SEED)?, Timeline::new(37)),
     };
-    watch.lap("read", events.len(), "transactions");
-    drift_away(&mut events, timeline.drift_from);
     let n_fraud = events.iter().filter(|event| event.fraud).count();
+    watch.lap("1 event", events.len(), format!("{n_fraud} frauds"));
+    drift_away(&mut events, timeline.drift_from);
     println!("  {} transactions, {n_fraud} frauds", events.len());
     println!("  from {} to {}", events[0].at, events[events.len() - 1].at);
 
@@ -126,7 +126,7 @@ fn run(options: &Options) -> Result<()> {
         set.fingerprint().short(),
         set.features().len()
     );
-    watch.lap("features in batch", frame.n_rows(), "rows");
+    watch.lap("2 feature, in batch", frame.n_rows(), format!("{} features", set.features().len()));
     report.events = events.len();
     report.frauds = n_fraud;
     report.feature_set = set.fingerprint();
@@ -134,7 +134,7 @@ fn run(options: &Options) -> Result<()> {
         let comparison = published::compare_features(path, &events, &frame)?;
         println!("  against {}: {comparison}", path.display());
         report.reference = Some(comparison);
-        watch.lap("reference features", comparison.rows, "rows compared");
+        watch.lap("2 feature, the handbook's", comparison.rows, comparison.to_string());
     }
 
     println!("2 dataset");
@@ -145,7 +145,8 @@ fn run(options: &Options) -> Result<()> {
     describe("train", &train, timeline.split.train_range());
     describe("test ", &test, timeline.split.test_range());
     println!("  {} rows of customers known to be compromised left the test", rows.removed);
-    watch.lap("dataset", train.n_rows() + test.n_rows(), "rows");
+    let frauds = format!("{} and {} frauds", train.n_bad(), test.n_bad());
+    watch.lap("3 dataset", train.n_rows() + test.n_rows(), frauds);
 
     println!("3 train");
     let logistic = LogisticRegression::new(LogisticRegressionConfig::default())?;
@@ -156,19 +157,21 @@ fn run(options: &Options) -> Result<()> {
         let spinner = bar(None, &format!("  fitting {}", trainer.name()));
         let run = TrainingRun::fit(trainer, &train, Some(set.fingerprint()), SEED)?;
         spinner.finish_and_clear();
+        let mut outcome = "fitted".to_owned();
         match run.record.convergence {
             Some(c) if c.converged() => {
                 println!("  {}: converged, gradient {:.1e} per row", trainer.name(), c.gradient);
+                outcome = format!("converged, gradient {:.1e}", c.gradient);
             }
-            Some(c) => println!(
-                "  {}: NOT converged, gradient {:.1e} per row, tolerance {:.1e}",
-                trainer.name(),
-                c.gradient,
-                c.tolerance
-            ),
+            Some(c) => {
+                let (gradient, tolerance) = (c.gradient, c.tolerance);
+                outcome =
+                    format!("NOT converged, gradient {gradient:.1e}, tolerance {tolerance:.1e}");
+                println!("  {}: {outcome} per row", trainer.name());
+            }
             None => println!("  {}: fitted", trainer.name()),
         }
-        watch.lap(&format!("fit {name}"), train.n_rows(), "rows");
+        watch.lap(&format!("4, 5 fit {name}"), train.n_rows(), outcome);
         runs.push((name, run));
     }
 
@@ -184,7 +187,9 @@ fn run(options: &Options) -> Result<()> {
     if let Some(table) = published::compare_logistic(&train, logistic_evaluation) {
         println!("{table}");
     }
-    watch.lap("evaluate", 2 * test.n_rows(), "rows scored");
+    let figures = artifacts.iter().map(|(_, e)| format!("{:.4}", e.average_precision));
+    let figures = format!("AP {}", figures.collect::<Vec<_>>().join(" and "));
+    watch.lap("6 evaluate", 2 * test.n_rows(), figures);
 
     println!("5 registry");
     let store = Arc::new(DirectoryArtifactStore::open(options.out.join("artifacts"))?);
@@ -211,7 +216,7 @@ fn run(options: &Options) -> Result<()> {
     let reason = format!("average precision {higher:.4} against {lower:.4} on the test week");
     registry.promote(SLOT, champion, "head-of-fraud", &reason, decided)?;
     print_audit(&registry.audit());
-    watch.lap("registry", versions.len(), "artifacts");
+    watch.lap("7 registry", versions.len(), format!("champion {champion}"));
 
     println!("6 experiment → serve, 7 monitor → drift → alert, 8 retrain");
     let champion_model = registry.load(champion)?.model;
@@ -227,7 +232,7 @@ fn run(options: &Options) -> Result<()> {
     let config = LifecycleConfig::new(SLOT, "customer");
     let lifecycle = Lifecycle::new(config, parts, std::slice::from_ref(challenger), reference)?;
     let replayed = replay::replay(&lifecycle, &timeline, &events, &frame, &logistic, &dataset)?;
-    watch.lap("online features", replayed.parity.rows, "events, all compared with batch");
+    watch.lap("8 to 13 live", replayed.parity.rows, replayed.figure());
     replayed.print();
     print_audit(&registry.audit());
     AuditEntry::verify(&registry.audit())?;

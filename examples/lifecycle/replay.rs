@@ -188,6 +188,13 @@ impl Replayed {
         Ok(())
     }
 
+    /// The summary's key figure.
+    pub(crate) fn figure(&self) -> String {
+        let promoted = self.retrains.iter().filter(|r| r.outcome.verdict.promote).count();
+        let (retrains, Parity { different, .. }) = (self.retrains.len(), self.parity);
+        format!("{different} vectors unlike batch; {promoted} of {retrains} challengers promoted")
+    }
+
     pub(crate) fn print(&self) {
         let Parity { rows, different } = self.parity;
         println!("  online against batch: {rows} rows, {different} different");

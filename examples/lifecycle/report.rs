@@ -40,7 +40,7 @@ pub(crate) struct ModelReport {
 pub(crate) struct Lap {
     stage: String,
     rows: usize,
-    unit: String,
+    figure: String,
     seconds: f64,
 }
 
@@ -59,9 +59,10 @@ impl Default for Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn lap(&mut self, stage: &str, rows: usize, unit: &str) {
+    /// Ends a part of the run: the stage, the rows it went through, and the figure to remember.
+    pub(crate) fn lap(&mut self, stage: &str, rows: usize, figure: String) {
         let seconds = self.last.elapsed().as_secs_f64();
-        self.laps.push(Lap { stage: stage.into(), rows, unit: unit.into(), seconds });
+        self.laps.push(Lap { stage: stage.into(), rows, figure, seconds });
         self.last = Instant::now();
     }
 
@@ -99,23 +100,10 @@ impl Report {
 
     pub(crate) fn summary(&self, total: Duration) {
         println!("summary");
-        for lap in &self.timings {
-            println!("  {:<20} {:>9} {:<34} {:>8.2} s", lap.stage, lap.rows, lap.unit, lap.seconds);
+        println!("  {:<26} {:>9} {:>9}   key figure", "stage", "rows", "seconds");
+        for Lap { stage, rows, figure, seconds } in &self.timings {
+            println!("  {stage:<26} {rows:>9} {seconds:>9.2}   {figure}");
         }
-        println!("  {:<20} {:>9} {:<34} {:>8.2} s", "total", "", "", total.as_secs_f64());
-        println!("key figures");
-        for model in &self.models {
-            let e = &model.evaluation;
-            println!(
-                "  {:<24} AUC {:.4}  AP {:.4}  CP {:.4}  cost {:.0} of {:.0}",
-                model.version.model.to_string(),
-                e.roc_auc,
-                e.average_precision,
-                e.card_precision.as_ref().map_or(f64::NAN, |cards| cards.mean),
-                e.business.total_cost,
-                e.business.cost_without_model
-            );
-        }
-        println!("  {} alerts, {} audit entries", self.alerts.len(), self.audit.len());
+        println!("  {:<26} {:>9} {:>9.2}", "all", "", total.as_secs_f64());
     }
 }

@@ -19,6 +19,25 @@
 //! | `Exclude` | 0 | 0 | 2 | 0 |
 //! | `Include` | 1 | 2 | 6 | 8 |
 //! | `StrictPast` | 0 | 0 | 0 | 0 |
+//!
+//! # Labels
+//! A label is not known when its event happens, and a feature that pretends it is will not be there when it is needed.
+//! With [`Labels::FixedDelay`] the window itself ends far enough back; batch takes the labels off the events. With
+//! [`Labels::AsArrived`] a label counts from the moment it arrives, may be reversed, and events without one do not count;
+//! batch replays the arrivals. Live events never show their label: it comes through [`OnlineFeatures::label`].
+//!
+//! # Why money is whole
+//! Sums are kept in whole minor units (cents), so they are the same in any order, in batch, online and across a snapshot.
+//! A sum of floats is not: a plain number field goes into the vector as it is, and cannot be summed.
+//!
+//! # Out of order
+//! Batch takes events in any order. Online, [`OnlineConfig::max_lateness`] says how late an event may be and still find its
+//! place: its own vector and all later ones are then those of batch, while vectors served before it stay as they were
+//! served. What comes later still is refused or dropped, and counted.
+//!
+//! # Check your own
+//! `testing::feature_parity` computes a host's definition on the host's events three times, in batch, online and by a
+//! brute-force oracle, and lists every value that is not the same bit for bit.
 
 mod accumulator;
 mod batch;

@@ -41,7 +41,7 @@ impl Default for LinfaTreeConfig {
 ///
 /// # Errors
 /// `OneClass`; `InvalidInput` for a missing or infinite value; `Training` if linfa gives up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LinfaTree {
     config: LinfaTreeConfig,
 }

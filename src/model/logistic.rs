@@ -145,7 +145,7 @@ mod trainer {
     ///
     /// # Errors
     /// `OneClass`; `InvalidInput` for a missing or infinite value; `Training` if the solver fails.
-    #[derive(Debug, Clone)]
+    #[derive(Debug, Clone, Default)]
     pub struct LogisticRegression {
         config: LogisticRegressionConfig,
     }

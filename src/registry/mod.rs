@@ -75,6 +75,11 @@ impl ModelRegistry {
         ModelRegistry { store, codecs: ModelCodecs::default(), state: Mutex::default() }
     }
 
+    /// An empty registry whose artifacts live in memory.
+    pub fn in_memory() -> Self {
+        ModelRegistry::new(Arc::new(InMemoryArtifactStore::default()))
+    }
+
     /// Replaces the decoders, so that the host's own kinds of models can be loaded.
     #[must_use]
     pub fn with_codecs(mut self, codecs: ModelCodecs) -> Self {
