@@ -1,7 +1,7 @@
 //! Bytes: the only module that calls bincode, and the little-endian reader for bulk numbers.
 //!
-//! bincode is for small, flat, versioned records inside our own envelopes, always limited.
-//! Bulk numbers never come through here, and neither does anything recursive: bincode 2.0.1 overflows the stack on
+//! bincode is for small, flat, versioned records inside our own envelopes, always limited. Bulk numbers do not go through
+//! it, and nothing recursive is ever decoded by it: bincode 2.0.1 overflows the stack on
 //! recursive types even with a limit. Without a limit nine hostile bytes make it ask for 8 TiB and abort the process.
 
 use serde::Serialize;

@@ -41,8 +41,6 @@
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
-
 // Vocabulary: what every stage speaks.
 pub mod time;
 mod error;

@@ -16,6 +16,30 @@ use riskcycle::feature::{
 use riskcycle::testing::feature_storage;
 use riskcycle::{AuditEntry, AuditHead, Error, ModelRef, Result, Signature, Timestamp, days};
 
+/// A method of a storage that hands on to the one inside.
+macro_rules! forward {
+    (list) => {
+        fn list(&self, query: &FeatureQuery) -> Result<Vec<FeatureMetadata>> {
+            self.inner.list(query)
+        }
+    };
+    (log) => {
+        fn log(&self, after: u64, limit: usize) -> Result<Vec<FeatureLogEntry>> {
+            self.inner.log(after, limit)
+        }
+    };
+    (head) => {
+        fn head(&self) -> Result<AuditHead> {
+            self.inner.head()
+        }
+    };
+    (commit) => {
+        fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
+            self.inner.commit(changes)
+        }
+    };
+}
+
 const NOW: Timestamp = Timestamp::from_date(2026, 1, 5);
 
 fn by(actor: &str) -> Signature<'_> {
@@ -170,9 +194,7 @@ impl FeatureStorage for Faulty {
         }
     }
 
-    fn head(&self) -> Result<AuditHead> {
-        self.inner.head()
-    }
+    forward!(head);
 
     fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
         for FeatureChange { record, .. } in changes {
@@ -358,18 +380,10 @@ impl FeatureStorage for Interrupted {
         }
         Ok(record)
     }
-    fn list(&self, query: &FeatureQuery) -> Result<Vec<FeatureMetadata>> {
-        self.inner.list(query)
-    }
-    fn log(&self, after: u64, limit: usize) -> Result<Vec<FeatureLogEntry>> {
-        self.inner.log(after, limit)
-    }
-    fn head(&self) -> Result<AuditHead> {
-        self.inner.head()
-    }
-    fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
-        self.inner.commit(changes)
-    }
+    forward!(list);
+    forward!(log);
+    forward!(head);
+    forward!(commit);
 }
 
 #[test]
@@ -763,12 +777,8 @@ impl FeatureStorage for Tampered {
         (self.log)(&mut log);
         Ok(log.into_iter().skip(after as usize).take(limit).collect())
     }
-    fn head(&self) -> Result<AuditHead> {
-        self.inner.head()
-    }
-    fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
-        self.inner.commit(changes)
-    }
+    forward!(head);
+    forward!(commit);
 }
 
 #[test]
@@ -843,18 +853,10 @@ impl FeatureStorage for Counted {
         self.gets.fetch_add(1, Ordering::Relaxed);
         self.inner.get(feature)
     }
-    fn list(&self, query: &FeatureQuery) -> Result<Vec<FeatureMetadata>> {
-        self.inner.list(query)
-    }
-    fn log(&self, after: u64, limit: usize) -> Result<Vec<FeatureLogEntry>> {
-        self.inner.log(after, limit)
-    }
-    fn head(&self) -> Result<AuditHead> {
-        self.inner.head()
-    }
-    fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
-        self.inner.commit(changes)
-    }
+    forward!(list);
+    forward!(log);
+    forward!(head);
+    forward!(commit);
 }
 
 #[test]
@@ -918,18 +920,10 @@ impl FeatureStorage for Paused {
         }
         record
     }
-    fn list(&self, query: &FeatureQuery) -> Result<Vec<FeatureMetadata>> {
-        self.inner.list(query)
-    }
-    fn log(&self, after: u64, limit: usize) -> Result<Vec<FeatureLogEntry>> {
-        self.inner.log(after, limit)
-    }
-    fn head(&self) -> Result<AuditHead> {
-        self.inner.head()
-    }
-    fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
-        self.inner.commit(changes)
-    }
+    forward!(list);
+    forward!(log);
+    forward!(head);
+    forward!(commit);
 }
 
 #[test]

@@ -171,6 +171,11 @@ fn the_monitor_tells_traffic_when_the_day_is_over_and_outcomes_when_labels_are_d
         ("recall", 0.5, 2),
     ];
     assert_eq!(values(&monitor.findings(at(8))), outcomes);
+    // The fourth label and a straggler come after the report: they open nothing again.
+    assert_eq!(monitor.label(4, true), LabelJoin::TooLate);
+    monitor.record(&prediction(6, 0, Some(0.5), false));
+    assert_eq!(monitor.label(6, true), LabelJoin::Unknown);
+    assert!(monitor.findings(at(8)).is_empty());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// Receives alerts.
 ///
 /// # Contract
-/// Gets every change of state once, in order. May fail; whoever sends counts that and goes on. Must not wait for
+/// Gets every change of state once, in order as long as one thread evaluates. May fail; whoever sends counts that and goes on. Must not wait for
 /// anything slow: what needs a network queues.
 ///
 /// # Concurrency

@@ -240,6 +240,12 @@ impl KeyHistory {
         own: &[i64],
         out: &mut impl FnMut(usize, f64),
     ) -> bool {
+        if self.latest == (i64::MIN, i64::MIN) {
+            // Nothing has ever been put in or read: the state is that of every moment, and need not be copied.
+            let (windows, sums) = (&self.windows, &self.sums);
+            self.finish(stream, windows, sums, &self.accumulators, asking, own, out);
+            return true;
+        }
         let end = self.end(stream);
         let (mut windows, mut sums) = (self.windows.clone(), self.sums.clone());
         let mut accumulators = self.accumulators.clone();

@@ -74,6 +74,8 @@ struct State {
     /// Ids in the order they came, with those that have gone since.
     order: VecDeque<u64>,
     forgotten: u64,
+    /// Buckets that end by then are closed: all that there was to say of them has been said.
+    closed: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,8 @@ struct Bucket {
 pub enum LabelJoin {
     /// Counted with its prediction.
     Joined,
+    /// Its prediction's bucket has been reported already; not counted.
+    TooLate,
     /// No prediction of that id waits: never made, labelled already, or forgotten.
     Unknown,
 }
@@ -125,11 +129,14 @@ impl Monitor {
         Ok(Monitor { config, state: Mutex::default() })
     }
 
-    /// Counts a prediction.
+    /// Counts a prediction. One of a bucket whose outcomes have been reported already is not counted any more.
     pub fn record(&self, prediction: &Prediction) {
         let start = self.config.bucket_start(prediction.at);
         let review = prediction.decision == Decision::Review;
         let mut state = self.state();
+        if state.is_closed(start.plus(self.config.bucket)) {
+            return;
+        }
         let bucket = state.bucket(start, &prediction.model);
         bucket.predictions += 1;
         bucket.reviews += u64::from(review);
@@ -158,6 +165,9 @@ impl Monitor {
         let Some(waiting) = state.waiting.remove(&id) else {
             return LabelJoin::Unknown;
         };
+        if state.is_closed(waiting.bucket.plus(self.config.bucket)) {
+            return LabelJoin::TooLate;
+        }
         let bucket = state.bucket(waiting.bucket, &waiting.model);
         bucket.labelled += 1;
         bucket.bad += u64::from(bad);
@@ -176,6 +186,7 @@ impl Monitor {
     pub fn findings(&self, now: Timestamp) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut state = self.state();
+        state.closed = state.closed.max(Some(now.minus(self.config.label_delay)));
         state.buckets.retain(|&from, models| {
             let to = from.plus(self.config.bucket);
             let due = to.plus(self.config.label_delay) <= now;
@@ -203,6 +214,10 @@ impl Monitor {
 }
 
 impl State {
+    fn is_closed(&self, end: Timestamp) -> bool {
+        self.closed.is_some_and(|closed| end <= closed)
+    }
+
     fn bucket(&mut self, start: Timestamp, model: &ModelRef) -> &mut Bucket {
         let models = self.buckets.entry(start).or_default();
         if !models.contains_key(model) {

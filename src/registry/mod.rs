@@ -33,7 +33,7 @@ pub struct ModelVersion {
     pub author: String,
     /// When it was registered.
     pub registered: Timestamp,
-    /// Slots it is champion of, and those it was champion of before.
+    /// Where it stands.
     pub stage: Stage,
 }
 
