@@ -49,6 +49,10 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    pub(crate) fn u8(&mut self) -> Result<u8> {
+        self.take().map(|[byte]| byte)
+    }
+
     pub(crate) fn u32(&mut self) -> Result<u32> {
         self.take().map(u32::from_le_bytes)
     }
