@@ -45,6 +45,7 @@
 pub mod time;
 mod error;
 mod codec;
+mod parallel;
 pub mod seed;
 mod ids;
 mod schema;
