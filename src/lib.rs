@@ -80,7 +80,7 @@ pub use audit::{AuditEntry, AuditHead, Signature};
 pub use error::{Error, Result};
 pub use ids::{Digest, EntityKey, ModelRef};
 pub use ndarray;
-pub use schema::FeatureSchema;
+pub use schema::{Categories, FeatureKind, FeatureSchema};
 pub use seed::Seed;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp, days};
 

@@ -13,7 +13,7 @@ pub use logistic::LogisticModel;
 #[cfg(feature = "linfa")]
 pub use logistic::{LogisticRegression, LogisticRegressionConfig};
 pub use tree::{
-    Categories, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
+    CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
     TreeImportance, TreeNode, ZERO,
 };
 

@@ -3,7 +3,7 @@
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
-use crate::model::tree::node::{Categories, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{CategorySet, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
 const WHAT: &str = "tree ensemble";
@@ -115,7 +115,7 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
             if !codes.is_sorted_by(|a, b| a < b) {
                 return Err(Error::corrupt(WHAT, "categories are not ascending"));
             }
-            Question::OneOf(Categories::new(codes))
+            Question::OneOf(CategorySet::new(codes))
         }
         _ => return Err(Error::corrupt(WHAT, format!("node of kind {kind}"))),
     };
@@ -163,7 +163,7 @@ mod tests {
         let nodes = vec![
             inner(split(Question::AtMost(-0.5), 1)),
             TreeNode::leaf(-1.5, 4.0),
-            inner(split(Question::OneOf(Categories::new([3, 1])), 3)),
+            inner(split(Question::OneOf(CategorySet::new([3, 1])), 3)),
             TreeNode::leaf(0.1, 2.0),
             TreeNode::leaf(0.2, 3.0),
         ];

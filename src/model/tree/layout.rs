@@ -16,7 +16,7 @@
 
 use std::cell::RefCell;
 
-use crate::model::tree::node::{Categories, Question, Split, Tree, ZERO};
+use crate::model::tree::node::{CategorySet, Question, Split, Tree, ZERO};
 
 /// Trees or rows walked in lock step. Measured on a two-core EPYC (2026-11-22): 8 is as good as 10 or 16.
 const LANES: usize = 8;
@@ -57,7 +57,7 @@ struct CategoryKey {
     feature: u32,
     missing_left: bool,
     zero_is_missing: bool,
-    codes: Categories,
+    codes: CategorySet,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,4 +8,4 @@ mod node;
 
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 pub use importance::TreeImportance;
-pub use node::{Categories, Question, Split, Tree, TreeNode, ZERO};
+pub use node::{CategorySet, Question, Split, Tree, TreeNode, ZERO};

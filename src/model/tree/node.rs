@@ -48,12 +48,12 @@ pub enum Question {
     /// Is the value at most this? The threshold is not NaN; an infinite one separates what is missing from the rest.
     AtMost(f64),
     /// Is it one of these categories? The value is cut to a whole number; a negative one is no category.
-    OneOf(Categories),
+    OneOf(CategorySet),
 }
 
 /// A set of category codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Categories {
+pub struct CategorySet {
     /// Ascending, none twice.
     codes: Arc<[u32]>,
 }
@@ -62,13 +62,13 @@ pub struct Categories {
 /// the single-precision number next to 1e-35).
 pub const ZERO: f64 = 1e-35_f32 as f64;
 
-impl Categories {
+impl CategorySet {
     /// A set of codes, in any order.
     pub fn new(codes: impl IntoIterator<Item = u32>) -> Self {
         let mut codes: Vec<u32> = codes.into_iter().collect();
         codes.sort_unstable();
         codes.dedup();
-        Categories { codes: codes.into() }
+        CategorySet { codes: codes.into() }
     }
 
     /// The codes, ascending.
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn categories_take_whole_numbers_only_as_far_as_there_are_codes() {
-        let set = Categories::new([7, 0, 7, u32::MAX]);
+        let set = CategorySet::new([7, 0, 7, u32::MAX]);
         assert_eq!(set.codes(), [0, 7, u32::MAX]);
         assert!(set.contains(7.9) && set.contains(0.0) && set.contains(-0.0));
         for no in [-0.5, 6.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 4_294_967_296.0] {
