@@ -12,10 +12,7 @@ pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
 #[cfg(feature = "linfa")]
 pub use logistic::{LogisticRegression, LogisticRegressionConfig};
-pub use tree::{
-    CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
-    TreeImportance, TreeNode, ZERO,
-};
+pub use tree::*;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -256,7 +256,8 @@ mod tests {
                 cell.add(PackedCell::new(first as i64, PACKED_SECOND as i64));
             }
             let n = PackedCell::ROWS as i64;
-            let expected = Sum { first: first as i64 * n, second: PACKED_SECOND as i64 * n, rows: n };
+            let expected =
+                Sum { first: first as i64 * n, second: PACKED_SECOND as i64 * n, rows: n };
             assert_eq!(cell.sum(), expected);
         }
         let mut draws = DrawCell::new(u32::MAX - 1, true);
