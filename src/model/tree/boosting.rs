@@ -14,7 +14,7 @@ use crate::model::tree::config::{ClassWeights, Constraints, check_share, share_o
 use crate::model::tree::ensemble::{Combine, Output, Precision, TreeEnsemble};
 use crate::model::tree::grower::{GrowPlan, Grower, Grown};
 use crate::model::tree::histogram::{
-    Cell, PACKED_FIRST, PACKED_SECOND, PackedCell, Sum, WIDE, WideCell,
+    Cell, PACKED_FIRST, PACKED_SECOND, PackedCell, Sum, WideCell, wide,
 };
 use crate::model::tree::node::Tree;
 use crate::model::tree::objective::{LogLoss, Objective};
@@ -143,7 +143,7 @@ pub struct BoostingOptions<'a> {
     /// A model to go on from: its trees come first. It must have been trained by boosting on the same columns.
     pub warm_start: Option<&'a TreeEnsemble>,
     /// Called after every tree; `Break` ends training with the trees so far.
-    pub progress: Option<&'a mut dyn FnMut(BoostingProgress) -> ControlFlow<()>>,
+    pub progress: Option<&'a mut (dyn FnMut(BoostingProgress) -> ControlFlow<()> + Send)>,
 }
 
 impl fmt::Debug for BoostingOptions<'_> {
@@ -159,7 +159,7 @@ pub struct EarlyStopping<'a> {
     /// The other rows. Later ones than the training rows are the honest choice.
     pub validation: &'a Dataset,
     /// The metric of the validation rows' scores.
-    pub metric: &'a dyn Fn(&Dataset, &[f64]) -> Result<f64>,
+    pub metric: &'a (dyn Fn(&Dataset, &[f64]) -> Result<f64> + Sync),
     /// Whether more of it is better.
     pub higher_is_better: bool,
     /// Trees without a new best value after which training stops, at least 1.
@@ -305,11 +305,11 @@ impl GradientBoosting {
             Rounds { config: &self.config, data, binned: &binned, objective, targets, seed };
         let rounds = Rounding { rounds, weights: weights.as_deref(), margins, base };
         // Rounded to 14 bits, derivatives need rows to average over and weights that do not differ too much.
-        if data.n_rows() < 10_000 || spread > 8.0 {
-            rounds.run::<WideCell>(options)
-        } else {
-            rounds.run::<PackedCell>(options)
-        }
+        let wide = data.n_rows() < 10_000 || spread > 8.0;
+        parallel::inside(move || match wide {
+            true => rounds.run::<WideCell>(options),
+            false => rounds.run::<PackedCell>(options),
+        })
     }
 }
 
@@ -372,26 +372,42 @@ struct Rounding<'a> {
 /// Rows whose derivatives are computed together.
 const BLOCK: usize = 4096;
 
-/// A cell that takes rounded derivatives.
+/// A cell that takes derivatives, rounded to whole units.
 trait GradientCell: Cell {
     /// Largest derivatives, in units.
-    const LARGEST: (f64, f64);
-    fn new(first: i64, second: i64) -> Self;
+    fn largest(n_rows: usize) -> (f64, f64);
+
+    /// Rounds up or down by `chances`, two numbers in 0..1; derivatives are in units.
+    fn rounded(first: f32, second: f32, chances: (f32, f32)) -> Self;
 }
 
 impl GradientCell for PackedCell {
-    const LARGEST: (f64, f64) = (PACKED_FIRST, PACKED_SECOND);
+    fn largest(_: usize) -> (f64, f64) {
+        (PACKED_FIRST, PACKED_SECOND)
+    }
+
     #[inline]
-    fn new(first: i64, second: i64) -> Self {
-        PackedCell::new(first, second)
+    fn rounded(first: f32, second: f32, chances: (f32, f32)) -> Self {
+        // Added to 2^23 a float keeps nothing behind the point: its low bits are the number, rounded to the nearest, and
+        // with a chance less one half that is up or down by chance. No branch, no conversion.
+        const WHOLE: f32 = 8_388_608.0;
+        let bits = |x: f32| (x + WHOLE).to_bits() & 0x7f_ffff;
+        let largest = PACKED_FIRST as f32;
+        let first = first.clamp(-largest, largest) + largest + (chances.0 - 0.5);
+        let second = second.clamp(0.0, PACKED_SECOND as f32) + (chances.1 - 0.5);
+        PackedCell::new(i64::from(bits(first)) - PACKED_FIRST as i64, i64::from(bits(second)))
     }
 }
 
 impl GradientCell for WideCell {
-    const LARGEST: (f64, f64) = (WIDE, WIDE);
+    fn largest(n_rows: usize) -> (f64, f64) {
+        wide(n_rows)
+    }
+
     #[inline]
-    fn new(first: i64, second: i64) -> Self {
-        WideCell(Sum { first, second, rows: 1 })
+    fn rounded(first: f32, second: f32, _: (f32, f32)) -> Self {
+        // With units this small a float is a whole number of them already, or next to one.
+        WideCell(Sum::new(first as i64, second as u64, 1))
     }
 }
 
@@ -444,9 +460,9 @@ impl<'a> Rounding<'a> {
             let first_unit = units.0;
             plan.criterion =
                 Criterion::Newton(Newton { first_unit, second_unit: units.1, ..newton });
-            let least = (config.min_hessian / units.1).ceil() as i64;
+            let least = (config.min_hessian / units.1).ceil() as u64;
             // Without a penalty a leaf of no curvature would have no best value.
-            plan.min_second = least.max(i64::from(config.l2 == 0.0));
+            plan.min_second = least.max(u64::from(config.l2 == 0.0));
             let features = seed.derive("features", 0).sample(&all, n_features);
             let rows = sample_rows(n_rows, config.row_share, seed.derive("rows", 0));
             let grown = grower.grow(rows, &cells, &features, seed.derive("nodes", 0).rng());
@@ -547,35 +563,29 @@ impl<'a> Rounding<'a> {
                 bounds
             }
         };
-        let units = (bounds.0 / C::LARGEST.0, bounds.1 / C::LARGEST.1);
+        let largest = C::largest(margins.len());
+        let units = (bounds.0 / largest.0, bounds.1 / largest.1);
         let blocks = starts.into_iter().zip(cells.chunks_mut(BLOCK)).collect();
         parallel::for_each(blocks, |(start, cells): (usize, &mut [C])| {
             let n = cells.len();
             let (mut first, mut second) = ([0.0; BLOCK], [0.0; BLOCK]);
             derivatives(start, n, &mut first[..n], &mut second[..n]);
+            let scale = (units.0.recip() as f32, units.1.recip() as f32);
             for (i, cell) in cells.iter_mut().enumerate() {
-                let (up, down) = chances((start + i) as u64, seed);
-                let round = |x: f32, unit: f64, largest: f64, chance: f64| {
-                    let x = (f64::from(x) / unit).clamp(-largest, largest);
-                    // Shifted to be positive, so that cutting off is rounding down.
-                    ((x + largest + chance) as i64) - largest as i64
-                };
-                let first = round(first[i], units.0, C::LARGEST.0, up);
-                let second = round(second[i], units.1, C::LARGEST.1, down);
-                *cell = C::new(first, second);
+                let chances = chances((start + i) as u64, seed);
+                *cell = C::rounded(first[i] * scale.0, second[i] * scale.1, chances);
             }
         });
         Ok(units)
     }
 }
 
-/// Two numbers in 0..1 that are random by row and round.
+/// Two numbers in 0..1 that differ from row to row and round to round.
 #[inline]
-fn chances(row: u64, seed: Seed) -> (f64, f64) {
+fn chances(row: u64, seed: Seed) -> (f32, f32) {
     let mixed = (row ^ seed.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    let unit = 1.0 / 4_294_967_296.0;
-    (f64::from((mixed >> 32) as u32) * unit, f64::from(mixed as u32) * unit)
+    let unit = 1.0 / 16_777_216.0;
+    (((mixed >> 40) as i32) as f32 * unit, ((mixed >> 16) as i32 & 0xff_ffff) as f32 * unit)
 }
 
 /// Each row by its own chance, so that the rows of a tree do not depend on how many there are; ascending.
@@ -584,7 +594,7 @@ fn sample_rows(n_rows: usize, share: f64, seed: Seed) -> Vec<u32> {
     if share >= 1.0 {
         return rows.collect();
     }
-    rows.filter(|&row| chances(u64::from(row), seed).0 < share).collect()
+    rows.filter(|&row| f64::from(chances(u64::from(row), seed).0) < share).collect()
 }
 
 /// Writes down where every row ended, those that the tree was not grown on included.

@@ -28,7 +28,7 @@ pub(super) struct GrowPlan {
     pub(super) min_rows_split: usize,
     pub(super) min_rows_leaf: usize,
     /// In units of second derivatives.
-    pub(super) min_second: i64,
+    pub(super) min_second: u64,
     /// A split must gain more than this (at least this, where the criterion is one of purity).
     pub(super) min_gain: f64,
     /// The next node to split is the one that gains most; otherwise the oldest.
@@ -186,10 +186,10 @@ impl<'a, C: Cell> Grower<'a, C> {
 
     fn splittable(&self, sum: Sum, n_rows: usize, depth: usize) -> bool {
         let purity = !matches!(self.plan.criterion, Criterion::Newton(_));
-        let pure = purity && (sum.first == 0 || sum.first == sum.second);
+        let pure = purity && (sum.first() == 0 || sum.first() == sum.second() as i64);
         depth < self.plan.max_depth
             && n_rows >= self.plan.min_rows_split.max(2)
-            && sum.rows >= 2 * self.plan.min_rows_leaf as i64
+            && sum.rows() >= 2 * self.plan.min_rows_leaf as u64
             && !pure
     }
 
@@ -457,7 +457,7 @@ impl<'a, C: Cell> Grower<'a, C> {
         }
         let bins = &self.data.features[feature];
         let limits = Limits {
-            min_rows: self.plan.min_rows_leaf.max(1) as i64,
+            min_rows: self.plan.min_rows_leaf.max(1) as u64,
             min_second: self.plan.min_second,
             direction: self.plan.directions.get(feature).copied().unwrap_or(0),
             bounds: fresh.bounds,
@@ -587,7 +587,7 @@ impl Grown {
                 right: split.left + 1,
             }),
             value: node.value * scale,
-            cover: node.sum.rows as f64,
+            cover: node.sum.rows() as f64,
             gain: node.gain,
         });
         Tree::new(nodes.collect())

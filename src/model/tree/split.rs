@@ -33,9 +33,9 @@ pub(super) struct Shares {
 /// What a split may not do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Limits {
-    pub(super) min_rows: i64,
+    pub(super) min_rows: u64,
     /// In units.
-    pub(super) min_second: i64,
+    pub(super) min_second: u64,
     /// Which way the value may go with the feature: up (1), down (−1), either (0).
     pub(super) direction: i8,
     /// What values a leaf below here may take.
@@ -79,14 +79,14 @@ impl Newton {
     }
 
     fn derivatives(&self, sum: Sum) -> (f64, f64) {
-        (sum.first as f64 * self.first_unit, sum.second as f64 * self.second_unit)
+        (sum.first() as f64 * self.first_unit, sum.second() as f64 * self.second_unit)
     }
 }
 
 impl Shares {
     /// Weight of bad and of all.
     fn weights(&self, sum: Sum) -> (f64, f64) {
-        let (bad, all) = (sum.first as f64, sum.second as f64);
+        let (bad, all) = (sum.first() as f64, sum.second() as f64);
         (self.bad * bad, self.bad * bad + self.good * (all - bad))
     }
 }
@@ -138,12 +138,15 @@ impl Criterion {
         let bounds = node.limits.bounds;
         match self {
             Criterion::Newton(newton) if newton.is_plain(node.limits) => {
-                let (first, second, l2) = (newton.first_unit, newton.second_unit, newton.l2);
-                // One division for both sides.
-                node.best(feature, entries, |left, right| {
-                    let (g, h) = (left.first as f64 * first, left.second as f64 * second + l2);
-                    let (p, q) = (right.first as f64 * first, right.second as f64 * second + l2);
-                    (g * g * q + p * p * h) / (h * q)
+                let (first, second) = (newton.first_unit, newton.second_unit);
+                let (g_all, h_all) = newton.derivatives(node.total);
+                let l2 = newton.l2;
+                node.best(feature, entries, |left, _| {
+                    let (g, h) = (left.first() as f64 * first, left.second() as f64 * second);
+                    let (p, q) = (g_all - g, h_all - h + l2);
+                    let h = h + l2;
+                    // g²/h + p²/q
+                    (g * g * q + p * p * h, h * q)
                 })
             }
             Criterion::Newton(newton) => node.best(feature, entries, |left, right| {
@@ -151,15 +154,16 @@ impl Criterion {
                 let (p, q) = newton.derivatives(right);
                 let v = newton.step(g, h).clamp(bounds.0, bounds.1);
                 let w = newton.step(p, q).clamp(bounds.0, bounds.1);
+                let score = newton.score_of(v, g, h) + newton.score_of(w, p, q);
                 match node.limits.direction {
-                    1 if v > w => f64::NEG_INFINITY,
-                    -1 if v < w => f64::NEG_INFINITY,
-                    _ => newton.score_of(v, g, h) + newton.score_of(w, p, q),
+                    1 if v > w => (f64::NEG_INFINITY, 1.0),
+                    -1 if v < w => (f64::NEG_INFINITY, 1.0),
+                    _ => (score, 1.0),
                 }
             }),
             Criterion::Gini(_) | Criterion::Entropy(_) => {
                 node.best(feature, entries, |left, right| {
-                    self.score(left, bounds) + self.score(right, bounds)
+                    (self.score(left, bounds) + self.score(right, bounds), 1.0)
                 })
             }
         }
@@ -177,13 +181,13 @@ impl Criterion {
         // A category of few rows says little: it is drawn towards the node as if it had this many more.
         const SMOOTHING: f64 = 10.0;
         let total = node.total;
-        let smooth = SMOOTHING * total.second as f64 / total.rows.max(1) as f64;
-        let overall = total.first as f64 / (total.second as f64).max(1.0);
+        let smooth = SMOOTHING * total.second() as f64 / total.rows().max(1) as f64;
+        let overall = total.first() as f64 / (total.second() as f64).max(1.0);
         let says = |sum: &Sum| {
-            (sum.first as f64 + smooth * overall)
-                / (sum.second as f64 + smooth).max(f64::MIN_POSITIVE)
+            (sum.first() as f64 + smooth * overall)
+                / (sum.second() as f64 + smooth).max(f64::MIN_POSITIVE)
         };
-        let mut bins: Vec<(usize, Sum)> = entries.filter(|(_, sum)| sum.rows > 0).collect();
+        let mut bins: Vec<(usize, Sum)> = entries.filter(|(_, sum)| sum.rows() > 0).collect();
         bins.sort_by(|(i, a), (j, b)| says(a).total_cmp(&says(b)).then(i.cmp(j)));
         let in_order = bins.iter().enumerate().map(|(i, (_, sum))| (i, *sum));
         let cut = self.best_cut(node, feature, in_order)?;
@@ -210,51 +214,56 @@ pub(super) struct Node<'a> {
 
 impl Node<'_> {
     /// The first of the best cuts: what is missing goes right, or, where there is any and that is better, left. Where the
-    /// node has no missing value it goes with most rows. The gain is that over nothing; the caller takes the node's own
-    /// score off.
+    /// node has no missing value it goes with most rows. `pair` gives the score of two children as a fraction with a
+    /// denominator above 0, which is compared without dividing. The gain is that over nothing; the caller takes the
+    /// node's own score off.
     #[inline]
     fn best(
         &self,
         feature: usize,
         entries: impl Iterator<Item = (usize, Sum)>,
-        pair: impl Fn(Sum, Sum) -> f64,
+        pair: impl Fn(Sum, Sum) -> (f64, f64),
     ) -> Option<Cut> {
         let limits = self.limits;
-        let mut best: Option<(f64, usize, usize, bool, Sum)> = None;
+        let mut best: Option<(usize, usize, bool, Sum)> = None;
+        let mut highest = (f64::NEG_INFINITY, 1.0);
+        let (rows, second) = (self.total.rows(), self.total.second());
+        let (max_rows, max_second) =
+            (rows.checked_sub(limits.min_rows)?, second.checked_sub(limits.min_second)?);
         let mut consider = |left: Sum, below: usize, above: usize, missing_left: bool| {
-            let right = self.total.minus(left);
-            if left.rows.min(right.rows) < limits.min_rows
-                || left.second.min(right.second) < limits.min_second
-            {
+            let enough = left.rows() >= limits.min_rows && left.rows() <= max_rows;
+            if !enough || left.second() < limits.min_second || left.second() > max_second {
                 return;
             }
-            let score = pair(left, right);
-            if score > best.map_or(f64::NEG_INFINITY, |best| best.0) {
-                best = Some((score, below, above, missing_left, left));
+            let score = pair(left, self.total.minus(left));
+            if score.0 * highest.1 > highest.0 * score.1 {
+                highest = score;
+                best = Some((below, above, missing_left, left));
             }
         };
         let missing = self.missing;
         let mut left = Sum::default();
         let mut below = 0;
         for (bin, sum) in entries {
-            if sum.rows == 0 {
+            if sum.rows() == 0 {
                 continue;
             }
-            if left.rows > 0 {
+            if left.rows() > 0 {
                 consider(left, below, bin, false);
-                if missing.rows > 0 {
+                if missing.rows() > 0 {
                     consider(left.plus(missing), below, bin, true);
                 }
             }
             left = left.plus(sum);
             below = bin;
         }
-        if missing.rows > 0 && left.rows > 0 {
+        if missing.rows() > 0 && left.rows() > 0 {
             consider(left, below, usize::MAX, false);
         }
-        let (gain, below, above, missing_left, left) = best?;
-        let most_left = 2 * left.rows >= self.total.rows;
-        let missing_left = if missing.rows > 0 { missing_left } else { most_left };
+        let (below, above, missing_left, left) = best?;
+        let gain = highest.0 / highest.1;
+        let most_left = 2 * left.rows() >= self.total.rows();
+        let missing_left = if missing.rows() > 0 { missing_left } else { most_left };
         Some(Cut { gain, feature, bins: LeftBins::UpTo(below, above), missing_left, left })
     }
 }
