@@ -305,7 +305,7 @@ impl GradientBoosting {
             Rounds { config: &self.config, data, binned: &binned, objective, targets, seed };
         let rounds = Rounding { rounds, weights: weights.as_deref(), margins, base };
         // Rounded to 14 bits, derivatives need rows to average over and weights that do not differ too much.
-        let wide = data.n_rows() < 10_000 || spread > 8.0;
+        let wide = data.n_rows() < 10_000 || spread > 8.0 || std::env::var("WIDE").is_ok();
         parallel::inside(move || match wide {
             true => rounds.run::<WideCell>(options),
             false => rounds.run::<PackedCell>(options),
