@@ -224,7 +224,8 @@ pub(super) fn add_rows<C: Cell>(
             let features = group * GROUP..data.features.len().min((group + 1) * GROUP);
             if in_place {
                 let cells = &cells[first..first + rows.len()];
-                let words = data.lines[first * data.n_groups + group..].iter().step_by(data.n_groups);
+                let words =
+                    data.lines[first * data.n_groups + group..].iter().step_by(data.n_groups);
                 add_words(features.len(), words, cells, &mut scratch);
             } else {
                 add_words(features.len(), words[g * n_chunk..].iter(), &gathered, &mut scratch);

@@ -5,6 +5,7 @@ mod boosting;
 mod bytes;
 mod config;
 mod ensemble;
+mod forest;
 mod grower;
 mod histogram;
 mod importance;
@@ -12,6 +13,7 @@ mod layout;
 mod node;
 mod objective;
 mod partition;
+mod prune;
 mod split;
 
 pub use binning::Binning;
@@ -21,6 +23,10 @@ pub use boosting::{
 };
 pub use config::{ClassWeights, Constraints, Direction};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
+pub use forest::{
+    DecisionTree, DecisionTreeConfig, FeatureCount, Impurity, OutOfBag, RandomForest,
+    RandomForestConfig, RowSampling,
+};
 pub use importance::TreeImportance;
 pub use node::{CategorySet, Question, Split, Tree, TreeNode, ZERO};
 pub use objective::{LogLoss, Objective, SquaredError};
