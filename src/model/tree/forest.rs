@@ -79,8 +79,7 @@ impl Default for DecisionTreeConfig {
 /// O(rows × features × depth).
 ///
 /// # Errors
-/// `OneClass`; `InvalidInput` for a data set that is too large or has a column with too many distinct values for exact
-/// splits.
+/// `OneClass`; `InvalidInput` for a data set that is too large.
 #[derive(Debug, Clone, Default)]
 pub struct DecisionTree {
     config: DecisionTreeConfig,
