@@ -46,7 +46,9 @@ pub struct GradientBoostingConfig {
     pub l1: f64,
     /// Penalty on half the square of a leaf.
     pub l2: f64,
-    /// Largest absolute value of a leaf before the learning rate; `None` for no limit.
+    /// Largest absolute value of a leaf before the learning rate; `None` for no limit. From a base rate of 1 % a Newton
+    /// step towards a few bad rows goes a hundred times too far: without a limit, boosting with a high learning rate ends
+    /// in nonsense (average precision on the Fraud Detection Handbook's folds 0.17 instead of 0.69).
     pub max_step: Option<f64>,
     /// What a split must take off twice the loss at least.
     pub min_gain: f64,
@@ -102,7 +104,7 @@ impl Default for GradientBoostingConfig {
             min_hessian: 1e-3,
             l1: 0.0,
             l2: 1.0,
-            max_step: None,
+            max_step: Some(4.0),
             min_gain: 0.0,
             start: Start::BaseRate,
             row_share: 1.0,
@@ -305,7 +307,7 @@ impl GradientBoosting {
             Rounds { config: &self.config, data, binned: &binned, objective, targets, seed };
         let rounds = Rounding { rounds, weights: weights.as_deref(), margins, base };
         // Rounded to 14 bits, derivatives need rows to average over and weights that do not differ too much.
-        let wide = data.n_rows() < 10_000 || spread > 8.0 || std::env::var("WIDE").is_ok();
+        let wide = data.n_rows() < 10_000 || spread > 8.0;
         parallel::inside(move || match wide {
             true => rounds.run::<WideCell>(options),
             false => rounds.run::<PackedCell>(options),
