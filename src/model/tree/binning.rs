@@ -39,7 +39,6 @@ const ROWS: usize = 512;
 /// A data set as bins. Of a feature with `n` bins for values, bin `n` holds what is missing.
 #[derive(Debug)]
 pub(super) struct Binned {
-    pub(super) n_rows: usize,
     pub(super) features: Vec<FeatureBins>,
     pub(super) columns: Columns,
     /// Row after row, eight features in a word; empty where bins take two bytes.
@@ -230,14 +229,14 @@ impl Binned {
                 (0..n_rows).map(|row| bins.bin(rows[row * n_features + feature]) as u16).collect()
             });
             let columns = Columns::Shorts(columns);
-            return Ok(Binned { n_rows, features, columns, lines: Vec::new(), n_groups });
+            return Ok(Binned { features, columns, lines: Vec::new(), n_groups });
         }
         let lines = lines(rows, &features, n_groups);
         let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
             let (word, shift) = (feature / GROUP, 8 * (feature % GROUP));
             lines.iter().skip(word).step_by(n_groups).map(|word| (word >> shift) as u8).collect()
         }));
-        Ok(Binned { n_rows, features, columns, lines, n_groups })
+        Ok(Binned { features, columns, lines, n_groups })
     }
 
     /// Frees what only training on all features of a node at once needs.

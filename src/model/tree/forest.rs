@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -17,7 +16,7 @@ use crate::model::tree::prune::prune;
 use crate::model::tree::split::{Criterion, Shares};
 use crate::model::{Fitted, Trainer};
 use crate::parallel;
-use crate::seed::Seed;
+use crate::seed::{Seed, below};
 
 /// What the leaves of a tree should be: as pure as possible, by this measure. A split's gain is the weight of its rows
 /// times the impurity that it removes.
@@ -396,11 +395,6 @@ impl RandomForest {
         }
         draws
     }
-}
-
-/// A number in `0..n`.
-fn below(n: usize, rng: &mut impl RngCore) -> usize {
-    (u128::from(rng.next_u64()) * n as u128 >> 64) as usize
 }
 
 impl Trainer for RandomForest {

@@ -112,11 +112,8 @@ pub(super) struct DrawCell(u64);
 
 impl DrawCell {
     pub(super) fn new(draws: u32, bad: bool) -> Self {
-        DrawCell(u64::from(bad) * (u64::from(draws) << 32) | u64::from(draws))
-    }
-
-    pub(super) fn draws(self) -> u32 {
-        self.0 as u32
+        let bad = if bad { u64::from(draws) << 32 } else { 0 };
+        DrawCell(bad | u64::from(draws))
     }
 }
 
@@ -170,10 +167,8 @@ impl Cell for WideCell {
     }
 }
 
-/// Histograms of all features of a node, one after the other, each with its bin for missing values at the end.
-pub(super) type Histogram = Vec<Sum>;
-
-/// Where each feature's bins begin in a [`Histogram`], and where the last one's end.
+/// Where each feature's bins begin in a node's histogram, and where the last one's end. Each feature's last bin is that of
+/// missing values.
 pub(super) fn offsets(data: &Binned) -> Vec<usize> {
     let mut offsets = vec![0];
     for feature in &data.features {

@@ -5,6 +5,7 @@ mod boosting;
 mod bytes;
 mod config;
 mod ensemble;
+mod export;
 mod forest;
 mod grower;
 mod histogram;
