@@ -13,8 +13,8 @@ pub use logistic::LogisticModel;
 #[cfg(feature = "linfa")]
 pub use logistic::{LogisticRegression, LogisticRegressionConfig};
 pub use tree::{
-    Categories, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
-    TreeImportance, TreeNode, ZERO,
+    Band, Categories, CategoryRule, Combine, Link, Output, Precision, Question, Split, Tree,
+    TreeEnsemble, TreeImportance, TreeNode,
 };
 
 use std::fmt::Debug;

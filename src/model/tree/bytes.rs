@@ -3,7 +3,7 @@
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
-use crate::model::tree::node::{Categories, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{Band, Categories, CategoryRule, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
 const WHAT: &str = "tree ensemble";
@@ -15,7 +15,9 @@ const MIN_NODE_BYTES: usize = 1 + 8 + 8;
 const THRESHOLD: u8 = 1;
 const CATEGORIES: u8 = 2;
 const MISSING_LEFT: u8 = 4;
-const ZERO_IS_MISSING: u8 = 8;
+const ALSO_MISSING: u8 = 8;
+const CUT_SINGLE: u8 = 16;
+const WHOLE: u8 = 32;
 
 pub(super) fn encode(trees: &[Tree], output: Output) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -47,18 +49,26 @@ fn node_bytes(node: &TreeNode, bytes: &mut Vec<u8>) {
         bytes.extend(node.cover.to_le_bytes());
         return;
     };
-    let kind = match split.question {
+    let kind = match &split.question {
         Question::AtMost(_) => THRESHOLD,
-        Question::OneOf(_) => CATEGORIES,
+        Question::OneOf(set) => match set.rule() {
+            CategoryRule::Cut => CATEGORIES,
+            CategoryRule::CutSingle => CATEGORIES | CUT_SINGLE,
+            CategoryRule::Whole => CATEGORIES | WHOLE,
+        },
     };
     let missing = if split.missing_left { MISSING_LEFT } else { 0 };
-    let zero = if split.zero_is_missing { ZERO_IS_MISSING } else { 0 };
-    bytes.push(kind | missing | zero);
+    let also = if split.also_missing.is_some() { ALSO_MISSING } else { 0 };
+    bytes.push(kind | missing | also);
     bytes.extend(node.value.to_le_bytes());
     bytes.extend(node.cover.to_le_bytes());
     bytes.extend(node.gain.to_le_bytes());
     for number in [split.feature, split.left, split.right] {
         bytes.extend(number.to_le_bytes());
+    }
+    if let Some(Band { low, high }) = split.also_missing {
+        bytes.extend(low.to_le_bytes());
+        bytes.extend(high.to_le_bytes());
     }
     match &split.question {
         Question::AtMost(threshold) => bytes.extend(threshold.to_le_bytes()),
@@ -107,25 +117,33 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
     }
     let gain = reader.f64()?;
     let (feature, left, right) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    let question = match kind & 3 {
+    let also_missing = match kind & ALSO_MISSING {
+        0 => None,
+        _ => Some(Band { low: reader.f64()?, high: reader.f64()? }),
+    };
+    let question = match kind & !(MISSING_LEFT | ALSO_MISSING) {
         THRESHOLD => Question::AtMost(reader.f64()?),
-        CATEGORIES => {
-            let n = count(reader, 4)?;
-            let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
-            if !codes.is_sorted_by(|a, b| a < b) {
-                return Err(Error::corrupt(WHAT, "categories are not ascending"));
-            }
-            Question::OneOf(Categories::new(codes))
+        CATEGORIES => Question::OneOf(categories(reader)?),
+        kind if kind == CATEGORIES | CUT_SINGLE => {
+            Question::OneOf(categories(reader)?.with_rule(CategoryRule::CutSingle))
+        }
+        kind if kind == CATEGORIES | WHOLE => {
+            Question::OneOf(categories(reader)?.with_rule(CategoryRule::Whole))
         }
         _ => return Err(Error::corrupt(WHAT, format!("node of kind {kind}"))),
     };
-    if kind & !(3 | MISSING_LEFT | ZERO_IS_MISSING) != 0 {
-        return Err(Error::corrupt(WHAT, format!("node of kind {kind}")));
-    }
     let missing_left = kind & MISSING_LEFT != 0;
-    let zero_is_missing = kind & ZERO_IS_MISSING != 0;
-    let split = Split { feature, question, missing_left, zero_is_missing, left, right };
+    let split = Split { feature, question, missing_left, also_missing, left, right };
     Ok(TreeNode { split: Some(split), value, cover, gain })
+}
+
+fn categories(reader: &mut Reader<'_>) -> Result<Categories> {
+    let n = count(reader, 4)?;
+    let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
+    if !codes.is_sorted_by(|a, b| a < b) {
+        return Err(Error::corrupt(WHAT, "categories are not ascending"));
+    }
+    Ok(Categories::new(codes))
 }
 
 fn flag(reader: &mut Reader<'_>) -> Result<bool> {
@@ -155,7 +173,7 @@ mod tests {
             feature: 1,
             question,
             missing_left: true,
-            zero_is_missing: left == 3,
+            also_missing: (left == 3).then_some(Band::ZERO),
             left,
             right: left + 1,
         };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::tree::layout::{BLOCK, Layout};
-use crate::model::tree::node::{Question, Tree};
+use crate::model::tree::node::{Band, Question, Tree};
 use crate::model::{Model, sigmoid};
 use crate::schema::FeatureSchema;
 
@@ -254,13 +254,12 @@ impl fmt::Display for TreeEnsemble {
                             Question::AtMost(threshold) => write!(f, "<= {threshold}")?,
                             Question::OneOf(set) => write!(f, "in {:?}", set.codes())?,
                         }
-                        let missing = match (split.missing_left, split.zero_is_missing) {
-                            (true, false) => " or missing",
-                            (true, true) => " or missing or 0",
-                            (false, true) => " and not 0",
-                            (false, false) => "",
-                        };
-                        writeln!(f, "{missing}  ({})", node.cover)?;
+                        let missing = if split.missing_left { " or missing" } else { "" };
+                        write!(f, "{missing}")?;
+                        if let Some(Band { low, high }) = split.also_missing {
+                            write!(f, " ({low} to {high} is missing)")?;
+                        }
+                        writeln!(f, "  ({})", node.cover)?;
                         stack.extend([
                             (split.right, depth + 1, "no:  "),
                             (split.left, depth + 1, "yes: "),

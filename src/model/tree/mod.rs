@@ -5,7 +5,8 @@ mod ensemble;
 mod importance;
 mod layout;
 mod node;
+mod single;
 
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 pub use importance::TreeImportance;
-pub use node::{Categories, Question, Split, Tree, TreeNode, ZERO};
+pub use node::{Band, Categories, CategoryRule, Question, Split, Tree, TreeNode};
