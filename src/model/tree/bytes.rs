@@ -3,6 +3,7 @@
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
+use crate::model::tree::golden::GoldenRows;
 use crate::model::tree::node::{Band, Categories, CategoryRule, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
@@ -19,7 +20,8 @@ const ALSO_MISSING: u8 = 8;
 const CUT_SINGLE: u8 = 16;
 const WHOLE: u8 = 32;
 
-pub(super) fn encode(trees: &[Tree], output: Output) -> Vec<u8> {
+pub(super) fn encode(ensemble: &TreeEnsemble) -> Vec<u8> {
+    let (trees, output) = (ensemble.trees(), ensemble.output());
     let mut bytes = Vec::new();
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(output.base.to_le_bytes());
@@ -38,6 +40,12 @@ pub(super) fn encode(trees: &[Tree], output: Output) -> Vec<u8> {
         for node in tree.nodes() {
             node_bytes(node, &mut bytes);
         }
+    }
+    let golden = ensemble.golden_rows();
+    bytes.extend((golden.map_or(0, |golden| golden.margins().len()) as u32).to_le_bytes());
+    if let Some(golden) = golden {
+        let values = golden.rows().iter().chain(golden.margins());
+        bytes.extend(values.flat_map(|value| value.to_le_bytes()));
     }
     bytes
 }
@@ -104,9 +112,18 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
         let nodes = (0..n_nodes).map(|_| node(&mut reader)).collect::<Result<_>>()?;
         trees.push(Tree::new(nodes).map_err(|e| Error::corrupt(WHAT, e.to_string()))?);
     }
+    let n_features = schema.n_features();
+    let n_golden = count(&mut reader, 8 * (n_features + 1))?;
+    let rows = reader.f64s(n_golden * n_features)?;
+    let margins = reader.f64s(n_golden)?;
     reader.finish()?;
     let output = Output { base, combine, precision, link };
-    TreeEnsemble::new(schema, trees, output).map_err(|e| Error::corrupt(WHAT, e.to_string()))
+    let ensemble = TreeEnsemble::new(schema, trees, output);
+    let checked = ensemble.and_then(|ensemble| match n_golden {
+        0 => Ok(ensemble),
+        _ => ensemble.with_golden_rows(GoldenRows::new(rows, margins)?),
+    });
+    checked.map_err(|e| Error::corrupt(WHAT, e.to_string()))
 }
 
 fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
@@ -188,8 +205,10 @@ mod tests {
         let output = Output { link: Link::Logistic { slope: 2.0 }, ..Output::SHARES };
         let tree = Tree::new(nodes).unwrap();
         let leaf = Tree::new(vec![TreeNode::leaf(0.5, 9.0)]).unwrap();
-        TreeEnsemble::new(FeatureSchema::new(["a", "b"]).unwrap(), vec![tree, leaf], output)
-            .unwrap()
+        let schema = FeatureSchema::new(["a", "b"]).unwrap();
+        let ensemble = TreeEnsemble::new(schema, vec![tree, leaf], output).unwrap();
+        let golden = GoldenRows::new(vec![0.0, -1.0, 0.0, f64::NAN], vec![-0.5; 2]).unwrap();
+        ensemble.with_golden_rows(golden).unwrap()
     }
 
     #[test]
@@ -210,5 +229,16 @@ mod tests {
             }
         }
         assert!(decode(schema, &[0xff; 64]).is_err());
+    }
+
+    #[test]
+    fn an_ensemble_that_no_longer_gives_its_golden_margins_is_not_loaded() {
+        let ensemble = ensemble();
+        let mut bytes = ensemble.to_bytes();
+        // The value of the left leaf, which both golden rows reach.
+        let place = bytes.windows(8).position(|b| b == (-1.5_f64).to_le_bytes()).unwrap();
+        bytes[place] ^= 1;
+        let error = decode(ensemble.schema().clone(), &bytes).unwrap_err().to_string();
+        assert!(error.contains("row 0 had margin -0.5"), "{error}");
     }
 }
