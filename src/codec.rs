@@ -50,7 +50,17 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8> {
-        self.take().map(|[byte]| byte)
+        self.take().map(u8::from_le_bytes)
+    }
+
+    /// Text behind its length in bytes as a `u32`.
+    pub(crate) fn text(&mut self) -> Result<String> {
+        let length = self.u32()? as usize;
+        let split = self.bytes.split_at_checked(length);
+        let (text, rest) = split.ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
+        self.bytes = rest;
+        let text = std::str::from_utf8(text);
+        text.map(str::to_owned).map_err(|error| Error::corrupt(self.what, error.to_string()))
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32> {

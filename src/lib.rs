@@ -46,6 +46,7 @@
 pub mod time;
 mod error;
 mod codec;
+mod parallel;
 pub mod seed;
 mod ids;
 mod schema;
@@ -80,7 +81,7 @@ pub use audit::{AuditEntry, AuditHead, Signature};
 pub use error::{Error, Result};
 pub use ids::{Digest, EntityKey, ModelRef};
 pub use ndarray;
-pub use schema::FeatureSchema;
+pub use schema::{Categories, FeatureKind, FeatureSchema};
 pub use seed::Seed;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp, days};
 

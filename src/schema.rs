@@ -1,24 +1,187 @@
-//! The columns of a feature vector: names in order, and a fingerprint that travels with whatever was built on them.
+//! The columns of a feature vector: names and kinds in order, and a fingerprint that travels with whatever was built on
+//! them.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::ids::{Digest, DigestWriter};
 
-/// Names of the features in the order in which every row holds them. Cheap to clone.
+/// Names and kinds of the features in the order in which every row holds them. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+#[serde(try_from = "Vec<(String, FeatureKind)>", into = "Vec<(String, FeatureKind)>")]
 pub struct FeatureSchema {
     names: Arc<[String]>,
+    kinds: Arc<[FeatureKind]>,
+}
+
+/// What the numbers of a column mean. A missing value is NaN in every kind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum FeatureKind {
+    /// Any number.
+    #[default]
+    Numeric,
+    /// 0 or 1.
+    Boolean,
+    /// The position of a category in its list, as a number.
+    Categorical(Categories),
+}
+
+/// The categories of a column in a fixed order; a category's code is its position. Cheap to clone.
+///
+/// A category that is not in the list has the code of a missing value, NaN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Categories {
+    names: Arc<[String]>,
+    /// Codes in the order of their names.
+    by_name: Arc<[u32]>,
+}
+
+impl Categories {
+    /// Most categories that a column may have.
+    pub const MAX: usize = 65_536;
+
+    /// Categories in the order of their codes. O(n log n).
+    ///
+    /// # Errors
+    /// `InvalidConfig` for none, more than [`MAX`](Self::MAX), or one twice.
+    pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        if names.is_empty() || names.len() > Self::MAX {
+            let reason = format!("has {}; 1 to {} are possible", names.len(), Self::MAX);
+            return Err(Error::config("categories", reason));
+        }
+        let mut by_name: Vec<u32> = (0..names.len() as u32).collect();
+        by_name.sort_unstable_by_key(|&code| &names[code as usize]);
+        let name = |code: u32| &names[code as usize];
+        if let Some(pair) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
+            return Err(Error::config("categories", format!("has {:?} twice", name(pair[0]))));
+        }
+        Ok(Categories { names: names.into(), by_name: by_name.into() })
+    }
+
+    /// Number of categories.
+    #[allow(clippy::len_without_is_empty)] // there is always one
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The categories in the order of their codes.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The code of a category as a feature value; NaN, missing, for one that is not in the list. O(log n).
+    pub fn code(&self, name: &str) -> f64 {
+        let place =
+            self.by_name.binary_search_by(|&code| self.names[code as usize].as_str().cmp(name));
+        place.map_or(f64::NAN, |place| f64::from(self.by_name[place]))
+    }
+
+    /// The category of a code; `None` for a missing value and for anything that is no code.
+    pub fn name(&self, code: f64) -> Option<&str> {
+        self.holds(code).then(|| self.names[code as usize].as_str())
+    }
+
+    fn holds(&self, code: f64) -> bool {
+        code >= 0.0 && code < self.len() as f64 && code.fract() == 0.0
+    }
+}
+
+impl FeatureKind {
+    /// Whether a column of this kind may hold the value; NaN, missing, is in every kind.
+    pub fn holds(&self, value: f64) -> bool {
+        value.is_nan()
+            || match self {
+                FeatureKind::Numeric => true,
+                FeatureKind::Boolean => value == 0.0 || value == 1.0,
+                FeatureKind::Categorical(categories) => categories.holds(value),
+            }
+    }
+
+    /// The categories; `None` for the other kinds.
+    pub fn categories(&self) -> Option<&Categories> {
+        match self {
+            FeatureKind::Categorical(categories) => Some(categories),
+            _ => None,
+        }
+    }
+
+    fn tag(&self) -> u8 {
+        match self {
+            FeatureKind::Numeric => 0,
+            FeatureKind::Boolean => 1,
+            FeatureKind::Categorical(_) => 2,
+        }
+    }
+
+    /// A tag byte; behind a categorical one the number of categories, then the length and text of each.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.push(self.tag());
+        if let FeatureKind::Categorical(categories) = self {
+            bytes.extend((categories.len() as u32).to_le_bytes());
+            for name in categories.names() {
+                bytes.extend((name.len() as u32).to_le_bytes());
+                bytes.extend(name.as_bytes());
+            }
+        }
+    }
+
+    /// What [`write`](Self::write) wrote; the bytes may be hostile.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        match reader.u8()? {
+            0 => Ok(FeatureKind::Numeric),
+            1 => Ok(FeatureKind::Boolean),
+            2 => {
+                let n = reader.u32()? as usize;
+                // Four bytes each at least, so that a lie about their number cannot ask for memory.
+                if n > reader.remaining() / 4 {
+                    return Err(Error::corrupt("feature kind", "ends too early"));
+                }
+                let names = (0..n).map(|_| reader.text()).collect::<Result<Vec<_>>>()?;
+                let categories = Categories::new(names);
+                let corrupt = |error: Error| Error::corrupt("feature kind", error.to_string());
+                Ok(FeatureKind::Categorical(categories.map_err(corrupt)?))
+            }
+            tag => Err(Error::corrupt("feature kind", format!("no kind has tag {tag}"))),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            FeatureKind::Numeric => "numeric".into(),
+            FeatureKind::Boolean => "boolean".into(),
+            FeatureKind::Categorical(categories) => {
+                let shown = &categories.names[..categories.len().min(5)];
+                let more = if categories.len() > shown.len() { ", …" } else { "" };
+                let (n, list) = (categories.len(), shown.join(", "));
+                format!("categorical with {n} categories ({list}{more})")
+            }
+        }
+    }
 }
 
 impl FeatureSchema {
+    /// Numeric features.
+    ///
     /// # Errors
     /// `InvalidConfig` if there is no name, an empty one, or one twice.
     pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self> {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        Self::with_kinds(names.into_iter().map(|name| (name, FeatureKind::Numeric)))
+    }
+
+    /// Features of any kind.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if there is no name, an empty one, or one twice.
+    pub fn with_kinds<S: Into<String>>(
+        features: impl IntoIterator<Item = (S, FeatureKind)>,
+    ) -> Result<Self> {
+        let (names, kinds): (Vec<String>, Vec<FeatureKind>) =
+            features.into_iter().map(|(name, kind)| (name.into(), kind)).unzip();
         if names.is_empty() {
             return Err(Error::config("feature schema", "needs at least one feature"));
         }
@@ -30,7 +193,7 @@ impl FeatureSchema {
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::config("feature schema", format!("has {} twice", pair[0])));
         }
-        Ok(FeatureSchema { names: names.into() })
+        Ok(FeatureSchema { names: names.into(), kinds: kinds.into() })
     }
 
     /// Number of features.
@@ -43,18 +206,49 @@ impl FeatureSchema {
         &self.names
     }
 
+    /// The kinds in row order.
+    pub fn kinds(&self) -> &[FeatureKind] {
+        &self.kinds
+    }
+
     /// Position of a feature.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|other| other == name)
     }
 
-    /// SHA-256 over the names in order.
+    /// These features only, in this order.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a column past the end; `InvalidConfig` for none at all or one twice.
+    pub fn select(&self, columns: &[usize]) -> Result<Self> {
+        let n_features = self.n_features();
+        if let Some(column) = columns.iter().find(|&&column| column >= n_features) {
+            return Err(Error::input("columns", format!("column {column} of {n_features}")));
+        }
+        Self::with_kinds(columns.iter().map(|&c| (self.names[c].clone(), self.kinds[c].clone())))
+    }
+
+    pub(crate) fn all_numeric(&self) -> bool {
+        self.kinds.iter().all(|kind| *kind == FeatureKind::Numeric)
+    }
+
+    /// SHA-256 over the names in order, and the kinds where one of them is not numeric.
     pub fn fingerprint(&self) -> Digest {
         let mut digest = DigestWriter::default();
-        digest.bytes(b"riskcycle feature schema 1");
-        self.names.iter().for_each(|name| {
+        let plain = self.all_numeric();
+        let version: &[u8] =
+            if plain { b"riskcycle feature schema 1" } else { b"riskcycle feature schema 2" };
+        digest.bytes(version);
+        for (name, kind) in self.names.iter().zip(self.kinds.iter()) {
             digest.bytes(name.as_bytes());
-        });
+            if !plain {
+                let categories = kind.categories().map_or(&[][..], Categories::names);
+                digest.u64(u64::from(kind.tag())).u64(categories.len() as u64);
+                for category in categories {
+                    digest.bytes(category.as_bytes());
+                }
+            }
+        }
         digest.finish()
     }
 
@@ -63,7 +257,11 @@ impl FeatureSchema {
     pub fn check(&self, found: &FeatureSchema) -> Result<()> {
         for (i, expected) in self.names.iter().enumerate() {
             let reason = match found.names.get(i) {
-                Some(name) if name == expected => continue,
+                Some(name) if name == expected && found.kinds[i] == self.kinds[i] => continue,
+                Some(name) if name == expected => {
+                    let (should, is) = (self.kinds[i].describe(), found.kinds[i].describe());
+                    format!("column {i}, {name}, should be {should} and is {is}")
+                }
                 Some(name) => format!("column {i} should be {expected} and is {name}"),
                 None => format!("column {i}, {expected}, is missing"),
             };
@@ -90,17 +288,31 @@ impl FeatureSchema {
     }
 }
 
-impl TryFrom<Vec<String>> for FeatureSchema {
+impl TryFrom<Vec<(String, FeatureKind)>> for FeatureSchema {
     type Error = Error;
 
-    fn try_from(names: Vec<String>) -> Result<Self> {
-        FeatureSchema::new(names)
+    fn try_from(features: Vec<(String, FeatureKind)>) -> Result<Self> {
+        FeatureSchema::with_kinds(features)
     }
 }
 
-impl From<FeatureSchema> for Vec<String> {
+impl From<FeatureSchema> for Vec<(String, FeatureKind)> {
     fn from(schema: FeatureSchema) -> Self {
-        schema.names.to_vec()
+        schema.names.iter().cloned().zip(schema.kinds.iter().cloned()).collect()
+    }
+}
+
+impl TryFrom<Vec<String>> for Categories {
+    type Error = Error;
+
+    fn try_from(names: Vec<String>) -> Result<Self> {
+        Categories::new(names)
+    }
+}
+
+impl From<Categories> for Vec<String> {
+    fn from(categories: Categories) -> Self {
+        categories.names.to_vec()
     }
 }
 
@@ -128,5 +340,38 @@ mod tests {
         assert!(FeatureSchema::new(["a", "a"]).is_err());
         assert!(FeatureSchema::new(["a", ""]).is_err());
         assert!(FeatureSchema::new(Vec::<String>::new()).is_err());
+    }
+
+    #[test]
+    fn a_category_is_its_position_and_an_unknown_one_is_missing() {
+        let categories = Categories::new(["rent", "own", "free"]).unwrap();
+        assert_eq!((categories.code("rent"), categories.code("free")), (0.0, 2.0));
+        assert!(categories.code("lease").is_nan());
+        assert_eq!(categories.name(1.0), Some("own"));
+        for no_code in [f64::NAN, -1.0, 0.5, 3.0, f64::INFINITY] {
+            assert_eq!(categories.name(no_code), None);
+        }
+        assert!(Categories::new(["a", "b", "a"]).unwrap_err().to_string().contains("\"a\" twice"));
+        assert!(Categories::new(Vec::<String>::new()).is_err());
+        assert!(Categories::new((0..=Categories::MAX).map(|i| i.to_string())).is_err());
+    }
+
+    #[test]
+    fn kinds_are_part_of_a_schema() {
+        let housing = |names: &[&str]| {
+            let kind = FeatureKind::Categorical(Categories::new(names.iter().copied()).unwrap());
+            FeatureSchema::with_kinds([("amount", FeatureKind::Numeric), ("housing", kind)])
+                .unwrap()
+        };
+        let (schema, turned) = (housing(&["rent", "own"]), housing(&["own", "rent"]));
+        let error = schema.check(&turned).unwrap_err().to_string();
+        assert!(error.contains("column 1, housing, should be categorical with 2"), "{error}");
+        assert_ne!(schema.fingerprint(), turned.fingerprint());
+        let numeric = FeatureSchema::new(["amount", "housing"]).unwrap();
+        assert_ne!(schema.fingerprint(), numeric.fingerprint());
+        assert!(numeric.check(&schema).is_err());
+        assert_eq!(schema.select(&[1]).unwrap().kinds(), &schema.kinds()[1..]);
+        let json = serde_json::to_string(&schema).unwrap();
+        assert_eq!(serde_json::from_str::<FeatureSchema>(&json).unwrap(), schema);
     }
 }

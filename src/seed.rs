@@ -1,7 +1,7 @@
 //! Randomness and hashing that never change: a [`Seed`] comes in, and what comes out is the same on every machine.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -18,6 +18,22 @@ impl Seed {
         bytes.extend_from_slice(&index.to_le_bytes());
         bytes.extend_from_slice(purpose.as_bytes());
         Seed(xxh3_64(&bytes))
+    }
+
+    /// `n` of the items, drawn without putting back, in the order they have.
+    pub(crate) fn sample<T: Copy>(self, items: &[T], n: usize) -> Vec<T> {
+        let mut rng = self.rng();
+        let mut needed = n.min(items.len());
+        let mut drawn = Vec::with_capacity(needed);
+        for (i, item) in items.iter().enumerate() {
+            // Each item by the share of the rest that is still needed.
+            let rest = (items.len() - i) as u128;
+            if (u128::from(rng.next_u64()) * rest >> 64) < needed as u128 {
+                drawn.push(*item);
+                needed -= 1;
+            }
+        }
+        drawn
     }
 
     /// A generator (ChaCha with 8 rounds, whose output is documented never to change).

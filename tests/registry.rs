@@ -10,7 +10,9 @@ use riskcycle::registry::{
     ModelRegistry, Stage,
 };
 use riskcycle::train::TrainingRecord;
-use riskcycle::{Digest, Error, FeatureSchema, ModelRef, Result, Seed, Timestamp};
+use riskcycle::{
+    Categories, Digest, Error, FeatureKind, FeatureSchema, ModelRef, Result, Seed, Timestamp,
+};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -70,6 +72,22 @@ fn the_bytes_of_the_format_have_not_changed() {
     assert_eq!(&bytes[..12], b"\x89RSKM\r\n\x1a\x01\x00\x03\x00");
     let kept = include_bytes!("data/logistic_format_1.riskmodel");
     assert_eq!(bytes, kept);
+}
+
+#[test]
+fn kinds_and_categories_travel_with_the_model() {
+    let housing = Categories::new(["rent", "own"]).unwrap();
+    let schema = FeatureSchema::with_kinds([
+        ("housing", FeatureKind::Categorical(housing)),
+        ("night", FeatureKind::Boolean),
+        ("amount", FeatureKind::Numeric),
+    ]);
+    let model = LogisticModel::new(schema.unwrap(), 0.0, vec![1.0; 3], vec![0.0; 3], vec![1.0; 3]);
+    let artifact = artifact_of("credit", Arc::new(model.unwrap()));
+    let bytes = artifact.to_bytes();
+    let again = Artifact::from_bytes(&bytes, &ModelCodecs::default()).unwrap();
+    assert_eq!(again.model.schema(), artifact.model.schema());
+    assert_eq!(again.to_bytes(), bytes);
 }
 
 #[test]

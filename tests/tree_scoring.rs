@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use riskcycle::FeatureSchema;
 use riskcycle::model::{
-    Band, Categories, CategoryRule, Combine, Link, Model, ModelExt, Output, Precision, Question,
+    Band, CategorySet, CategoryRule, Combine, Link, Model, ModelExt, Output, Precision, Question,
     Split, Tree, TreeEnsemble, TreeNode,
 };
 use riskcycle::ndarray::ArrayView2;
@@ -131,7 +131,7 @@ fn split(draw: &mut Draw, shape: Shape, left: u32, right: u32) -> Split {
         let n_codes = draw.below(5);
         let codes = (0..n_codes).map(|_| draw.of(&[0, 1, 2, 3, 7, 40, 16_777_215, u32::MAX]));
         let rules = [CategoryRule::Cut, CategoryRule::CutSingle, CategoryRule::Whole];
-        let set = Categories::new(codes.collect::<Vec<u32>>());
+        let set = CategorySet::new(codes.collect::<Vec<u32>>());
         Question::OneOf(set.with_rule(draw.of(&rules)))
     } else {
         Question::AtMost(threshold(draw, shape.thresholds))
@@ -356,7 +356,7 @@ fn categories_differ_by_more_than_a_key_can_hold_and_still_score() {
     let nodes = |code: u32| {
         let split = Split {
             feature: 0,
-            question: Question::OneOf(Categories::new([code])),
+            question: Question::OneOf(CategorySet::new([code])),
             missing_left: code % 2 == 0,
             also_missing: None,
             left: 1,

@@ -13,9 +13,10 @@ use crate::ids::{Digest, DigestWriter, EntityKey};
 use crate::schema::FeatureSchema;
 use crate::time::Timestamp;
 
-/// Rows of features with their labels, and, where they are known, each row's time, entity and amount.
+/// Rows of features with their labels, and, where they are known, each row's time, entity, amount and weight.
 ///
-/// Features are `f64`, NaN is missing; a label is `true` for bad (fraud, default).
+/// Features are `f64`, NaN is missing; a boolean is 0 or 1, a category its code in the schema's
+/// [`Categories`](crate::Categories). A label is `true` for bad (fraud, default).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     schema: FeatureSchema,
@@ -25,6 +26,7 @@ pub struct Dataset {
     times: Option<Vec<Timestamp>>,
     entities: Option<Vec<EntityKey>>,
     amounts: Option<Vec<f64>>,
+    weights: Option<Vec<f64>>,
 }
 
 impl Dataset {
@@ -32,15 +34,31 @@ impl Dataset {
     ///
     /// # Errors
     /// `Empty` without rows; `SchemaMismatch` if the matrix does not have the schema's columns; `InvalidInput` if labels
-    /// and rows differ in number.
+    /// and rows differ in number, or naming the first value that its column's kind does not have.
     pub fn new(schema: FeatureSchema, features: Array2<f64>, labels: Vec<bool>) -> Result<Self> {
         if features.nrows() == 0 {
             return Err(Error::Empty { what: "data set".into() });
         }
         schema.check_rows(features.len(), features.nrows())?;
         same_length("labels", labels.len(), features.nrows())?;
+        for (column, kind) in schema.kinds().iter().enumerate() {
+            let values = features.column(column);
+            if let Some((row, value)) = values.iter().enumerate().find(|(_, v)| !kind.holds(**v)) {
+                let name = &schema.names()[column];
+                let reason = format!("row {row}, column {name}: {value} is no value of its kind");
+                return Err(Error::input("features", reason));
+            }
+        }
         let features = features.as_standard_layout().into_owned();
-        Ok(Dataset { schema, features, labels, times: None, entities: None, amounts: None })
+        Ok(Dataset {
+            schema,
+            features,
+            labels,
+            times: None,
+            entities: None,
+            amounts: None,
+            weights: None,
+        })
     }
 
     /// The data set of some events: their features from `frame`, and from the events themselves label, time, the entity
@@ -115,25 +133,55 @@ impl Dataset {
         Ok(self)
     }
 
-    /// A copy with these columns only, in this order; labels, times, entities and amounts stay.
+    /// Adds how much each row counts in training and in weighted metrics; without weights every row counts 1.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless there is one per row, all of them finite and not negative, and not all of them 0.
+    pub fn with_weights(mut self, weights: Vec<f64>) -> Result<Self> {
+        same_length("weights", weights.len(), self.n_rows())?;
+        if let Some(row) = weights.iter().position(|weight| !(*weight >= 0.0 && weight.is_finite()))
+        {
+            let reason =
+                format!("row {row} weighs {}; it must be finite, not negative", weights[row]);
+            return Err(Error::input("weights", reason));
+        }
+        if weights.iter().all(|weight| *weight == 0.0) {
+            return Err(Error::input("weights", "all are 0"));
+        }
+        self.weights = Some(weights);
+        Ok(self)
+    }
+
+    /// A copy with these columns only, in this order; everything else stays.
     ///
     /// # Errors
     /// `InvalidInput` for a column past the end; `InvalidConfig` for none at all or one twice.
     pub fn select_columns(&self, columns: &[usize]) -> Result<Self> {
-        let n_features = self.schema.n_features();
-        if let Some(column) = columns.iter().find(|&&column| column >= n_features) {
-            return Err(Error::input("columns", format!("column {column} of {n_features}")));
-        }
-        let schema = FeatureSchema::new(columns.iter().map(|&c| self.schema.names()[c].clone()))?;
+        let schema = self.schema.select(columns)?;
         let features = self.features.select(Axis(1), columns).as_standard_layout().into_owned();
-        Ok(Dataset {
-            schema,
-            features,
-            labels: self.labels.clone(),
-            times: self.times.clone(),
-            entities: self.entities.clone(),
-            amounts: self.amounts.clone(),
-        })
+        Ok(Dataset { schema, features, ..self.clone() })
+    }
+
+    /// A copy of these rows, in this order; a row may come more than once.
+    ///
+    /// # Errors
+    /// `Empty` for none; `InvalidInput` for a row past the end, or if all that are left weigh 0.
+    pub fn select_rows(&self, rows: &[usize]) -> Result<Self> {
+        let n_rows = self.n_rows();
+        if let Some(row) = rows.iter().find(|&&row| row >= n_rows) {
+            return Err(Error::input("rows", format!("row {row} of {n_rows}")));
+        }
+        let pick = |values: &[f64]| rows.iter().map(|&row| values[row]).collect::<Vec<f64>>();
+        let features = self.features.select(Axis(0), rows);
+        let labels = rows.iter().map(|&row| self.labels[row]).collect();
+        let mut picked = Dataset::new(self.schema.clone(), features, labels)?;
+        picked.times = self.times().map(|times| rows.iter().map(|&row| times[row]).collect());
+        picked.entities = self.entities().map(|keys| rows.iter().map(|&row| keys[row]).collect());
+        picked.amounts = self.amounts().map(pick);
+        match self.weights().map(pick) {
+            Some(weights) => picked.with_weights(weights),
+            None => Ok(picked),
+        }
     }
 
     /// The columns.
@@ -190,6 +238,11 @@ impl Dataset {
         self.amounts.as_deref()
     }
 
+    /// How much each row counts, if it was told; otherwise every row counts 1.
+    pub fn weights(&self) -> Option<&[f64]> {
+        self.weights.as_deref()
+    }
+
     /// # Errors
     /// `OneClass` unless there are rows of both labels.
     pub fn check_both_classes(&self, what: &str) -> Result<()> {
@@ -213,7 +266,7 @@ impl Dataset {
         Err(Error::input(what, format!("row {row}, column {name} is {value}; it must be finite")))
     }
 
-    /// SHA-256 over columns, values, labels, times, entities and amounts.
+    /// SHA-256 over columns, values, labels, times, entities, amounts and weights.
     pub fn fingerprint(&self) -> Digest {
         let mut digest = DigestWriter::default();
         digest.bytes(b"riskcycle data set 1").bytes(self.schema.fingerprint().as_bytes());
@@ -234,6 +287,10 @@ impl Dataset {
         part(b"times", self.times().map(|t| t.iter().map(|t| t.micros() as u64).collect()));
         part(b"entities", self.entities().map(|e| e.iter().map(|e| e.0).collect()));
         part(b"amounts", self.amounts().map(|a| a.iter().map(|a| a.to_bits()).collect()));
+        if let Some(weights) = self.weights() {
+            // Behind the rest and only where there are any: data sets without keep the fingerprint they have had.
+            part(b"weights", Some(weights.iter().map(|w| w.to_bits()).collect()));
+        }
         digest.finish()
     }
 }
@@ -247,11 +304,31 @@ fn same_length(what: &'static str, found: usize, expected: usize) -> Result<()> 
 
 #[cfg(feature = "linfa")]
 impl From<&Dataset> for linfa::Dataset<f64, bool, ndarray::Ix1> {
-    /// A copy for linfa's own algorithms: records are the features, targets the labels.
+    /// A copy for linfa's own algorithms: records are the features, targets the labels, weights in single precision.
     fn from(data: &Dataset) -> Self {
         let labels = ndarray::Array1::from(data.labels.clone());
-        linfa::Dataset::new(data.features.clone(), labels)
-            .with_feature_names(data.schema.names().to_vec())
+        let copy = linfa::Dataset::new(data.features.clone(), labels)
+            .with_feature_names(data.schema.names().to_vec());
+        match data.weights() {
+            Some(weights) => copy.with_weights(weights.iter().map(|w| *w as f32).collect()),
+            None => copy,
+        }
+    }
+}
+
+#[cfg(feature = "linfa")]
+impl TryFrom<linfa::Dataset<f64, bool, ndarray::Ix1>> for Dataset {
+    type Error = Error;
+
+    /// From linfa: targets are the labels, `true` for bad; all features are numeric.
+    fn try_from(data: linfa::Dataset<f64, bool, ndarray::Ix1>) -> Result<Self> {
+        let weights = data.weights().map(|weights| weights.iter().map(|w| f64::from(*w)).collect());
+        let schema = FeatureSchema::new(data.feature_names())?;
+        let copy = Dataset::new(schema, data.records, data.targets.to_vec())?;
+        match weights {
+            Some(weights) => copy.with_weights(weights),
+            None => Ok(copy),
+        }
     }
 }
 
@@ -320,5 +397,62 @@ mod tests {
     fn the_missing_value_is_named() {
         let error = data([1.0, 2.0, 3.0, f64::INFINITY], [true, false]).check_finite("x");
         assert!(error.unwrap_err().to_string().contains("row 1, column b is inf"));
+    }
+
+    #[test]
+    fn chosen_rows_bring_everything_that_belongs_to_them() {
+        let data = data([1.0, 2.0, 3.0, 4.0], [true, false])
+            .with_times([5, 6].map(Timestamp::from_micros).to_vec())
+            .and_then(|data| data.with_entities(vec![EntityKey(7), EntityKey(8)]))
+            .and_then(|data| data.with_amounts(vec![9.0, 10.0]))
+            .and_then(|data| data.with_weights(vec![0.0, 11.0]))
+            .unwrap();
+        let picked = data.select_rows(&[1, 0, 1]).unwrap();
+        assert_eq!(picked.rows(), [3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(picked.labels(), [false, true, false]);
+        assert_eq!(picked.times().unwrap()[1], Timestamp::from_micros(5));
+        assert_eq!(picked.entities().unwrap()[0], EntityKey(8));
+        assert_eq!(picked.amounts().unwrap(), [10.0, 9.0, 10.0]);
+        assert_eq!(picked.weights().unwrap(), [11.0, 0.0, 11.0]);
+        assert_eq!(picked.select_rows(&[1, 0]).unwrap(), data);
+        assert!(matches!(data.select_rows(&[2]), Err(Error::InvalidInput { .. })));
+        assert!(matches!(data.select_rows(&[]), Err(Error::Empty { .. })));
+        assert!(data.select_rows(&[0]).unwrap_err().to_string().contains("all are 0"));
+    }
+
+    #[test]
+    fn weights_are_finite_not_negative_and_not_all_zero() {
+        let base = data([0.0; 4], [true, false]);
+        for unsound in [vec![1.0], vec![1.0, -1.0], vec![f64::NAN, 1.0], vec![0.0; 2]] {
+            assert!(matches!(base.clone().with_weights(unsound), Err(Error::InvalidInput { .. })));
+        }
+        let weighted = base.clone().with_weights(vec![0.0, 2.0]).unwrap();
+        assert_ne!(weighted.fingerprint(), base.fingerprint());
+    }
+
+    #[test]
+    fn values_that_are_no_value_of_their_kind_are_refused() {
+        let categories = crate::Categories::new(["a", "b"]).unwrap();
+        let schema = FeatureSchema::with_kinds([
+            ("flag", crate::FeatureKind::Boolean),
+            ("letter", crate::FeatureKind::Categorical(categories)),
+        ])
+        .unwrap();
+        let new = |flag: f64, letter: f64| {
+            let features = ndarray::array![[0.0, 1.0], [flag, letter]];
+            Dataset::new(schema.clone(), features, vec![true, false])
+        };
+        assert!(new(1.0, f64::NAN).is_ok() && new(f64::NAN, 0.0).is_ok());
+        let error = new(1.0, 2.0).unwrap_err().to_string();
+        assert!(error.contains("row 1, column letter: 2"), "{error}");
+        assert!(new(0.5, 0.0).is_err());
+    }
+
+    #[cfg(feature = "linfa")]
+    #[test]
+    fn a_data_set_goes_to_linfa_and_back() {
+        let ours = data([1.0, 2.0, 3.0, 4.0], [true, false]).with_weights(vec![1.0, 0.5]).unwrap();
+        let theirs: linfa::Dataset<f64, bool, ndarray::Ix1> = (&ours).into();
+        assert_eq!(Dataset::try_from(theirs).unwrap(), ours);
     }
 }

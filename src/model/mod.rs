@@ -12,12 +12,7 @@ pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
 #[cfg(feature = "linfa")]
 pub use logistic::{LogisticRegression, LogisticRegressionConfig};
-#[cfg(feature = "import")]
-pub use tree::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
-pub use tree::{
-    Band, Categories, CategoryRule, Combine, GoldenRows, Link, Output, Precision, Question, Split, Tree,
-    TreeEnsemble, TreeImportance, TreeNode,
-};
+pub use tree::*;
 
 use std::fmt::Debug;
 use std::sync::Arc;

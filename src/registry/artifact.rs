@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
 use crate::ids::Digest;
 use crate::model::{Model, ModelCodecs};
-use crate::schema::FeatureSchema;
+use crate::schema::{FeatureKind, FeatureSchema};
 use crate::time::Timestamp;
 use crate::train::{TrainingRecord, TrainingRun};
 
@@ -33,6 +33,8 @@ const MAX_SECTIONS: usize = 64;
 
 const META: [u8; 4] = *b"META";
 const SCHEMA: [u8; 4] = *b"SCHM";
+/// Kinds of the columns; only where one of them is not numeric.
+const KINDS: [u8; 4] = *b"KIND";
 const MODEL: [u8; 4] = *b"MODL";
 
 /// A model with its name, origin, decision threshold and training record. The same artifact has the same bytes on every
@@ -90,11 +92,16 @@ impl Artifact {
             threshold: self.threshold,
             training: self.training.clone(),
         };
-        write_sections(&[
-            (META, codec::encode(&meta)),
-            (SCHEMA, codec::encode(self.model.schema())),
-            (MODEL, self.model.to_bytes()),
-        ])
+        let schema = self.model.schema();
+        let mut sections =
+            vec![(META, codec::encode(&meta)), (SCHEMA, codec::encode(&schema.names()))];
+        if !schema.all_numeric() {
+            let mut kinds = Vec::new();
+            schema.kinds().iter().for_each(|kind| kind.write(&mut kinds));
+            sections.push((KINDS, kinds));
+        }
+        sections.push((MODEL, self.model.to_bytes()));
+        write_sections(&sections)
     }
 
     /// The artifact from its bytes, which may be hostile. Memory stays within a small multiple of their length.
@@ -113,7 +120,17 @@ impl Artifact {
         };
         let Meta::V1 { name, author, created, kind, threshold, training } =
             codec::decode(section(META)?, "artifact section META")?;
-        let schema: FeatureSchema = codec::decode(section(SCHEMA)?, "artifact section SCHM")?;
+        let names: Vec<String> = codec::decode(section(SCHEMA)?, "artifact section SCHM")?;
+        let mut kinds = vec![FeatureKind::Numeric; names.len()];
+        if sections.iter().any(|(id, _)| *id == KINDS) {
+            let mut reader = Reader::new("artifact section KIND", section(KINDS)?);
+            for kind in &mut kinds {
+                *kind = FeatureKind::read(&mut reader)?;
+            }
+            reader.finish()?;
+        }
+        let schema = FeatureSchema::with_kinds(names.into_iter().zip(kinds))
+            .map_err(|error| corrupt(error.to_string()))?;
         if threshold.is_nan() {
             return Err(corrupt("the threshold is not a number"));
         }
@@ -204,7 +221,7 @@ fn read_sections(bytes: &[u8]) -> Result<Vec<([u8; 4], &[u8])>> {
         if crc32fast::hash(content).to_le_bytes() != checksum {
             return Err(corrupt(format!("section {} is damaged", name(id))));
         }
-        if ![META, SCHEMA, MODEL].contains(&id) && !id[0].is_ascii_lowercase() {
+        if ![META, SCHEMA, KINDS, MODEL].contains(&id) && !id[0].is_ascii_lowercase() {
             return Err(corrupt(format!("section {} is not known to this version", name(id))));
         }
         sections.push((id, content));

@@ -10,20 +10,6 @@ pub use screen::{FeatureMeasure, FeatureScore, FeatureScreen};
 pub use selector::{SelectionConfig, Selector};
 pub use verdict::{DropReason, FeatureVerdict, Selection};
 
-#[cfg(feature = "parallel")]
-use rayon::prelude::*;
-
-/// Every item by itself, in order: threads change nothing but the time it takes.
-#[cfg(feature = "parallel")]
-fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
-    items.par_iter().map(f).collect()
-}
-
-#[cfg(not(feature = "parallel"))]
-fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
-    items.iter().map(f).collect()
-}
-
 #[cfg(all(test, feature = "parallel"))]
 mod tests {
     use ndarray::Array2;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::ranking::Ranking;
-use crate::evaluate::selection::map;
 use crate::model::{Model, ModelExt};
+use crate::parallel::map;
 use crate::seed::Seed;
 
 /// Rows that are copied and scored at a time.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::ranking::Ranking;
-use crate::evaluate::selection::{PermutationImportance, map};
+use crate::evaluate::selection::PermutationImportance;
+use crate::parallel::map;
 use crate::schema::FeatureSchema;
 use crate::stats::{
     Bins, Psi, mutual_information, pearson, population_stability_index, spearman,

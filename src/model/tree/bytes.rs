@@ -4,7 +4,7 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::golden::GoldenRows;
-use crate::model::tree::node::{Band, Categories, CategoryRule, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{Band, CategorySet, CategoryRule, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
 const WHAT: &str = "tree ensemble";
@@ -154,13 +154,13 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
     Ok(TreeNode { split: Some(split), value, cover, gain })
 }
 
-fn categories(reader: &mut Reader<'_>) -> Result<Categories> {
+fn categories(reader: &mut Reader<'_>) -> Result<CategorySet> {
     let n = count(reader, 4)?;
     let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
     if !codes.is_sorted_by(|a, b| a < b) {
         return Err(Error::corrupt(WHAT, "categories are not ascending"));
     }
-    Ok(Categories::new(codes))
+    Ok(CategorySet::new(codes))
 }
 
 fn flag(reader: &mut Reader<'_>) -> Result<bool> {
@@ -198,7 +198,7 @@ mod tests {
         let nodes = vec![
             inner(split(Question::AtMost(-0.5), 1)),
             TreeNode::leaf(-1.5, 4.0),
-            inner(split(Question::OneOf(Categories::new([3, 1])), 3)),
+            inner(split(Question::OneOf(CategorySet::new([3, 1])), 3)),
             TreeNode::leaf(0.1, 2.0),
             TreeNode::leaf(0.2, 3.0),
         ];

@@ -16,7 +16,7 @@
 
 use std::cell::RefCell;
 
-use crate::model::tree::node::{Band, Categories, CategoryRule, Question, Split, Tree};
+use crate::model::tree::node::{Band, CategorySet, CategoryRule, Question, Split, Tree};
 use crate::model::tree::single::rounds_below;
 
 /// Trees or rows walked in lock step. Measured on a two-core EPYC (2026-11-22): 8 is as good as 10 or 16.
@@ -63,7 +63,7 @@ struct Block {
 struct CategoryKey {
     feature: u32,
     missing: MissingRule,
-    codes: Categories,
+    codes: CategorySet,
 }
 
 #[derive(Debug, Clone, Copy)]

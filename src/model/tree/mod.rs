@@ -1,18 +1,33 @@
 //! Decision trees, forests and boosted ensembles: how they are trained, kept and scored.
 
+mod binning;
+mod boosting;
 mod bytes;
+mod config;
 mod ensemble;
 #[cfg(feature = "import")]
 mod foreign;
 mod golden;
+mod grower;
+mod histogram;
 mod importance;
 mod layout;
 mod node;
+mod objective;
+mod partition;
 mod single;
+mod split;
 
+pub use binning::Binning;
+pub use boosting::{
+    BoostedTrees, BoostingEnd, BoostingOptions, BoostingProgress, EarlyStopping, GradientBoosting,
+    GradientBoostingConfig, Growth, Start,
+};
+pub use config::{ClassWeights, Constraints, Direction};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 #[cfg(feature = "import")]
 pub use foreign::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
 pub use golden::GoldenRows;
 pub use importance::TreeImportance;
-pub use node::{Band, Categories, CategoryRule, Question, Split, Tree, TreeNode};
+pub use node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
+pub use objective::{LogLoss, Objective, SquaredError};

@@ -48,7 +48,7 @@ pub enum Question {
     /// Is the value at most this? The threshold is not NaN; an infinite one separates what is missing from the rest.
     AtMost(f64),
     /// Is it one of these categories?
-    OneOf(Categories),
+    OneOf(CategorySet),
 }
 
 /// The numbers from `low` to `high`, both among them.
@@ -62,7 +62,7 @@ pub struct Band {
 
 /// A set of category codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Categories {
+pub struct CategorySet {
     /// Ascending, none twice.
     codes: Arc<[u32]>,
     rule: CategoryRule,
@@ -93,18 +93,18 @@ impl Band {
     }
 }
 
-impl Categories {
+impl CategorySet {
     /// A set of codes, in any order, under [`CategoryRule::Cut`].
     pub fn new(codes: impl IntoIterator<Item = u32>) -> Self {
         let mut codes: Vec<u32> = codes.into_iter().collect();
         codes.sort_unstable();
         codes.dedup();
-        Categories { codes: codes.into(), rule: CategoryRule::Cut }
+        CategorySet { codes: codes.into(), rule: CategoryRule::Cut }
     }
 
     /// The same codes under another rule.
     pub fn with_rule(self, rule: CategoryRule) -> Self {
-        Categories { rule, ..self }
+        CategorySet { rule, ..self }
     }
 
     /// The codes, ascending.
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn categories_take_whole_numbers_only_as_far_as_there_are_codes() {
-        let set = Categories::new([7, 0, 7, u32::MAX]);
+        let set = CategorySet::new([7, 0, 7, u32::MAX]);
         assert_eq!(set.codes(), [0, 7, u32::MAX]);
         assert!(set.contains(7.9) && set.contains(0.0) && set.contains(-0.0));
         for no in [-1.0, 6.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 4_294_967_296.0] {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn rules_differ_on_what_is_no_whole_number() {
-        let under = |rule| Categories::new([0, 3]).with_rule(rule);
+        let under = |rule| CategorySet::new([0, 3]).with_rule(rule);
         let read = |value: f64| {
             [CategoryRule::Cut, CategoryRule::CutSingle, CategoryRule::Whole]
                 .map(|rule| under(rule).contains(value))

@@ -15,7 +15,7 @@ use super::{schema, tree_below_root};
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::golden::GoldenJson;
-use crate::model::tree::node::{Categories, CategoryRule, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{CategorySet, CategoryRule, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::last_at_most;
 
 const WHAT: &str = "scikit-learn model";
@@ -122,7 +122,7 @@ fn tree(written: &Written, single: bool) -> Result<Tree> {
                 Split { feature, question, missing_left, also_missing: None, left, right }
             }
             Some(codes) => {
-                let set = Categories::new(codes.iter().copied()).with_rule(CategoryRule::Whole);
+                let set = CategorySet::new(codes.iter().copied()).with_rule(CategoryRule::Whole);
                 let question = Question::OneOf(set);
                 let (left, right) = if missing_left { (right, left) } else { (left, right) };
                 Split { feature, question, missing_left: false, also_missing: None, left, right }

@@ -7,7 +7,7 @@ use super::{CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN, MISSING_IS_ZERO, WHAT};
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::foreign::{ImportOptions, TreeRange, schema, tree_below_root};
-use crate::model::tree::node::{Band, Categories, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{Band, CategorySet, Question, Split, Tree, TreeNode};
 
 fn refuse(reason: impl Into<String>) -> Error {
     Error::input(WHAT, reason)
@@ -278,7 +278,7 @@ fn past_zero(threshold: f64) -> f64 {
 }
 
 /// The category sets of a tree: bit `b` of word `w` is category `32 w + b`.
-fn sets(fields: &Fields<'_>, n_sets: usize) -> Result<Vec<Categories>> {
+fn sets(fields: &Fields<'_>, n_sets: usize) -> Result<Vec<CategorySet>> {
     let ends: Vec<usize> = fields.list("cat_boundaries", n_sets.saturating_add(1))?;
     let words: Vec<u32> = fields.list("cat_threshold", ends[n_sets])?;
     let set = |bounds: &[usize]| {
@@ -290,7 +290,7 @@ fn sets(fields: &Fields<'_>, n_sets: usize) -> Result<Vec<Categories>> {
         if words.len() > 1 << 26 {
             return Err(corrupt("a set has too many categories"));
         }
-        Ok(Categories::new(codes))
+        Ok(CategorySet::new(codes))
     };
     if !ends.is_sorted() || ends[0] != 0 {
         return Err(corrupt("cat_boundaries are not in order"));

@@ -12,7 +12,7 @@ use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsembl
 use crate::model::tree::foreign::logf::logf;
 use crate::model::tree::foreign::ubjson::{self, UbjsonError};
 use crate::model::tree::foreign::{ImportOptions, MissingValue, TreeRange, schema, tree_below_root};
-use crate::model::tree::node::{Band, Categories, CategoryRule, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{Band, CategorySet, CategoryRule, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::{last_below, rounding_to};
 
 /// What tells whether the rest is worth reading.
@@ -420,7 +420,7 @@ fn grown(tree: &Grown, weight: Option<f32>, also_missing: Option<Band>) -> Resul
             0 => {
                 // Nothing is less than negative infinity, and no threshold says so.
                 let question = if condition == f32::NEG_INFINITY {
-                    Question::OneOf(Categories::new([]))
+                    Question::OneOf(CategorySet::new([]))
                 } else if condition.is_nan() {
                     return Err(corrupt(format!("node {i} has no number for a condition")));
                 } else {
@@ -431,7 +431,7 @@ fn grown(tree: &Grown, weight: Option<f32>, also_missing: Option<Band>) -> Resul
             1 => {
                 let set = sets.get(&(i as u64));
                 let set = set.ok_or_else(|| corrupt(format!("node {i} has no categories")))?;
-                let set = Categories::new(set.iter().copied()).with_rule(CategoryRule::CutSingle);
+                let set = CategorySet::new(set.iter().copied()).with_rule(CategoryRule::CutSingle);
                 let question = Question::OneOf(set);
                 let (left, right) = (right, left);
                 Split { feature, question, missing_left: !default_left, also_missing, left, right }
