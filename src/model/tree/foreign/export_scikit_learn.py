@@ -39,8 +39,9 @@ def export_model(model, path=None, rows=None):
         "origin": f"scikit-learn {sklearn.__version__} {kind}",
         "n_features": int(model.n_features_in_),
         "feature_names": [] if names is None else [str(name) for name in names],
+        "category_names": {},
         **parts,
-        "golden": None if rows is None else golden_rows(rows, margins(model, rows)),
+        "golden": None if rows is None else golden_rows(_coded(model, rows), margins(model, rows)),
     }
     if path is not None:
         with open(path, "w") as file:
@@ -151,31 +152,48 @@ def _binned(model):
         if model.loss not in links:
             raise ValueError(f"loss {model.loss} is not known")
         link = links[model.loss]
-    categories, order = _categories(model)
+    categories, order, names = _categories(model)
     known = getattr(model, "_bin_mapper").make_known_categories_bitsets()
     trees = [_binned_tree(predictor, categories, order, known) for (predictor,) in model._predictors]
     base = float(np.asarray(model._baseline_prediction).ravel()[0])
-    return {"base": base, "combine": "Sum", "link": link, "single": False, "trees": trees}
+    return {"base": base, "combine": "Sum", "link": link, "single": False, "trees": trees,
+            "category_names": {str(feature): list(strings) for feature, strings in names.items()}}
 
 
 def _categories(model):
-    """The values that the codes of categorical features stand for, and where features went: categorical ones come first."""
+    """The values that scikit-learn's codes of categorical features stand for, by its place of a feature (categorical ones
+    come first there), the feature at each place, and the strings that our codes stand for, by feature."""
     n = model.n_features_in_
     flags = model.is_categorical_
     if flags is None or not np.any(flags):
-        return {}, list(range(n))
+        return {}, list(range(n)), {}
     order = [f for f in range(n) if flags[f]] + [f for f in range(n) if not flags[f]]
     encoder = model._preprocessor.named_transformers_["encoder"]
-    values = {}
+    values, strings = {}, {}
     for place, names in enumerate(encoder.categories_):
-        names = [name for name in names if not (isinstance(name, float) and np.isnan(name))]
+        names = [name for name in names if name is not None and name == name]  # without what is missing
         if all(isinstance(name, str) for name in names):
-            values[place] = list(range(len(names)))  # a data frame's strings come as their codes
+            values[place], strings[order[place]] = list(range(len(names))), names
         elif all(float(name) >= 0 and float(name) == int(name) for name in names):
             values[place] = [int(name) for name in names]
         else:
             raise ValueError("categories must be strings or whole numbers of at least 0")
-    return values, order
+    return values, order, strings
+
+
+def _coded(model, rows):
+    """The rows as numbers, strings as the positions in their categories; one that training did not know is missing."""
+    if type(model).__name__ not in BINNED:
+        return rows
+    coded = np.empty(np.shape(rows), dtype=np.float64)
+    strings = _categories(model)[2]
+    for feature in range(coded.shape[1]):
+        column = rows.iloc[:, feature] if hasattr(rows, "iloc") else np.asarray(rows)[:, feature]
+        if feature in strings:
+            codes = {name: code for code, name in enumerate(strings[feature])}
+            column = [codes.get(name, np.nan) for name in column]
+        coded[:, feature] = column
+    return coded
 
 
 def _binned_tree(predictor, categories, order, known):

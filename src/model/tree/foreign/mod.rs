@@ -12,12 +12,14 @@ mod scikit_learn;
 mod ubjson;
 mod xgboost;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::Link;
 use crate::model::tree::node::{Tree, TreeNode};
-use crate::schema::FeatureSchema;
+use crate::schema::{Categories, FeatureKind, FeatureSchema};
 
 /// What a model file of another library leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -85,20 +87,35 @@ fn tree_below_root(
     Tree::new(nodes)
 }
 
-/// The names in the file, or f0, f1, … without any.
-fn schema(what: &'static str, names: &[String], n_features: usize) -> Result<FeatureSchema> {
-    if names.is_empty() {
-        // Every feature is a column of each row scored, so a number made up must not take the memory.
-        if n_features > MAX_FEATURES {
-            return Err(Error::corrupt(what, format!("{n_features} features cannot be")));
-        }
-        return FeatureSchema::new((0..n_features).map(|i| format!("f{i}")));
+/// The columns with the names in the file, or f0, f1, … without any. A column whose categories the file names holds the
+/// positions in that list; `categories` has them by column.
+fn schema(
+    what: &'static str,
+    names: Vec<String>,
+    n_features: usize,
+    mut categories: BTreeMap<usize, Vec<String>>,
+) -> Result<FeatureSchema> {
+    let corrupt = |reason: String| Error::corrupt(what, reason);
+    // Without names a number is all there is to say how wide rows are: one made up must not take the memory.
+    if n_features > MAX_FEATURES || !(names.is_empty() || names.len() == n_features) {
+        return Err(corrupt(format!("{} names for {n_features} features", names.len())));
     }
-    if names.len() != n_features {
-        let reason = format!("{} names for {n_features} features", names.len());
-        return Err(Error::corrupt(what, reason));
-    }
-    FeatureSchema::new(names.iter().map(String::as_str))
+    let names = match names.is_empty() {
+        true => (0..n_features).map(|i| format!("f{i}")).collect(),
+        false => names,
+    };
+    let columns = names.into_iter().enumerate().map(|(i, name)| {
+        let kind = match categories.remove(&i) {
+            // More than a column of ours may have: codes are numbers then, as in a file without names.
+            Some(names) if names.len() <= Categories::MAX => {
+                FeatureKind::Categorical(Categories::new(names)?)
+            }
+            _ => FeatureKind::Numeric,
+        };
+        Ok((name, kind))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>().map_err(|e| corrupt(e.to_string()))?;
+    FeatureSchema::with_kinds(columns).map_err(|e| corrupt(e.to_string()))
 }
 
 const MAX_FEATURES: usize = 1 << 20;

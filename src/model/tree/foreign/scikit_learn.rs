@@ -29,6 +29,8 @@ struct Document {
     _origin: String,
     n_features: usize,
     feature_names: Vec<String>,
+    /// By feature, where codes stand for strings.
+    category_names: BTreeMap<usize, Vec<String>>,
     base: f64,
     combine: Combine,
     link: Link,
@@ -72,7 +74,8 @@ impl TreeEnsemble {
         if document.format != FORMAT {
             return Err(corrupt(format!("format {:?} is not known", document.format)));
         }
-        let schema = schema(WHAT, &document.feature_names, document.n_features)?;
+        let names = (document.feature_names, document.category_names);
+        let schema = schema(WHAT, names.0, document.n_features, names.1)?;
         let trees = document.trees.iter().enumerate().map(|(t, written)| {
             tree(written, document.single).map_err(|e| corrupt(format!("tree {t}: {e}")))
         });

@@ -53,8 +53,8 @@ impl TreeEnsemble {
     /// one margin a row. Margins are equal bit for bit to `Booster.predict(raw_score=True)`, for infinite values too; those of
     /// a forest are divided by the number of trees as its scores are. Scores agree to the last digits.
     ///
-    /// A categorical feature comes as its code; a data frame's categories have codes in the order of `pandas_categorical`
-    /// at the end of the file. Early stopping leaves no trace: `save_model` writes the trees up to the best iteration.
+    /// A categorical feature comes as its code. If all were trained from a data frame's categories, the schema names them
+    /// in the order of their codes. Early stopping leaves no trace: `save_model` writes the trees up to the best iteration.
     ///
     /// # Errors
     /// `Corrupt` for anything else; `InvalidInput` for an objective, a field or a kind of node that is not known or gives
@@ -66,7 +66,7 @@ impl TreeEnsemble {
             return Err(Error::config("import options", reason));
         }
         let text = std::str::from_utf8(bytes).map_err(|e| corrupt(e.to_string()))?;
-        let (trees, _) = text
+        let (trees, rest) = text
             .split_once("\nend of trees")
             .ok_or_else(|| corrupt("it has no end of trees; it may have been cut"))?;
         let mut blocks = trees.split("\nTree=");
@@ -104,7 +104,8 @@ impl TreeEnsemble {
         let n_features = header.one::<u32>("max_feature_idx")? as usize + 1;
         let names = header.text("feature_names")?;
         let names: Vec<String> = names.split(' ').map(String::from).collect();
-        let schema = schema(WHAT, &names, n_features)?;
+        let categories = category_names(header.text("feature_infos")?, rest)?;
+        let schema = schema(WHAT, names, n_features, categories)?;
         let trees = blocks.enumerate().map(|(t, block)| {
             // The number of the tree stands behind "Tree=".
             let block = block.split_once('\n').map_or("", |(_, fields)| fields);
@@ -129,6 +130,29 @@ impl TreeEnsemble {
         };
         TreeEnsemble::new(schema, trees, output)
     }
+}
+
+/// The names of the categories that codes stand for, by feature. The file has them for the categorical columns of a data
+/// frame in their order, without saying which these are: they are the features whose infos list codes, unless their
+/// number differs, as it does if others were declared categorical too.
+fn category_names(infos: &str, rest: &str) -> Result<BTreeMap<usize, Vec<String>>> {
+    let line = rest.lines().find_map(|line| line.strip_prefix("pandas_categorical:"));
+    let lists: Option<Vec<Vec<serde_json::Value>>> = serde_json::from_str(line.unwrap_or("null"))
+        .map_err(|e| corrupt(format!("pandas_categorical: {e}")))?;
+    let lists = lists.unwrap_or_default();
+    let infos = infos.split_ascii_whitespace().enumerate();
+    let listed = infos.filter(|(_, info)| !info.starts_with('[') && *info != "none");
+    let features: Vec<usize> = listed.map(|(feature, _)| feature).collect();
+    if features.len() != lists.len() {
+        return Ok(BTreeMap::new());
+    }
+    let names = lists.into_iter().map(|names| {
+        names.into_iter().map(|name| match name {
+            serde_json::Value::String(name) => name,
+            other => other.to_string(),
+        })
+    });
+    Ok(features.into_iter().zip(names.map(Iterator::collect)).collect())
 }
 
 /// A block's lines, `name=value` or a name alone.
@@ -185,6 +209,9 @@ fn one<T: FromStr>(name: &str, text: &str) -> Result<T> {
 }
 
 fn tree(fields: &Fields<'_>) -> Result<Tree> {
+    if fields.0.get("is_linear").is_some_and(|linear| *linear != "0") {
+        return Err(refuse("its leaves are linear models"));
+    }
     fields.known(&[
         "num_leaves",
         "num_cat",
@@ -205,9 +232,6 @@ fn tree(fields: &Fields<'_>) -> Result<Tree> {
         "is_linear",
         "shrinkage",
     ])?;
-    if fields.0.get("is_linear").is_some_and(|linear| *linear != "0") {
-        return Err(refuse("its leaves are linear models"));
-    }
     let n_leaves: usize = fields.one("num_leaves")?;
     // Whatever the number claims, the list has been read already.
     let values: Vec<f64> = fields.list("leaf_value", n_leaves)?;

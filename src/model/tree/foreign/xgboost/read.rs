@@ -24,7 +24,15 @@ struct Head {
 #[derive(Deserialize)]
 struct HeadLearner {
     gradient_booster: Name,
+    learner_model_param: HeadParam,
     objective: Name,
+}
+
+#[derive(Deserialize)]
+struct HeadParam {
+    num_class: String,
+    #[serde(default)]
+    num_target: Option<String>,
 }
 
 /// The other fields of an objective shape its training only: its name says what becomes of a margin.
@@ -65,10 +73,11 @@ struct ModelParam {
     base_score: String,
     #[serde(default, rename = "boost_from_average")]
     _boost_from_average: IgnoredAny,
-    num_class: String,
+    #[serde(rename = "num_class")]
+    _num_class: IgnoredAny,
     num_feature: String,
-    #[serde(default)]
-    num_target: Option<String>,
+    #[serde(default, rename = "num_target")]
+    _num_target: IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -102,9 +111,35 @@ struct Model {
     trees: Vec<Grown>,
     #[serde(default)]
     iteration_indptr: Option<Vec<u64>>,
-    /// The categories of a data frame that codes stand for; rows are codes here.
-    #[serde(default, rename = "cats")]
-    _cats: IgnoredAny,
+    /// Since 3.1.
+    #[serde(default)]
+    cats: CategoryNames,
+}
+
+/// The categories of a data frame that codes stand for.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CategoryNames {
+    /// Empty, or one for each feature.
+    enc: Vec<Encoder>,
+    #[serde(rename = "feature_segments")]
+    _feature_segments: IgnoredAny,
+    #[serde(rename = "sorted_idx")]
+    _sorted_idx: IgnoredAny,
+}
+
+/// A feature's categories by code; none if it is not categorical.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Encoder {
+    /// Of strings: where each begins and the last ends.
+    #[serde(default)]
+    offsets: Option<Vec<usize>>,
+    /// Of numbers.
+    #[serde(default, rename = "type")]
+    _kind: IgnoredAny,
+    /// The bytes of strings, or numbers.
+    values: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -245,7 +280,8 @@ impl TreeEnsemble {
     /// Margins are equal bit for bit to `Booster.predict(output_margin=True)`, for values in double precision and infinite
     /// ones too. Scores agree to about 1e-7: XGBoost computes its logistic function in single precision.
     ///
-    /// A categorical feature comes as its code; a data frame's categories have codes in the order of `cats` in the file.
+    /// A categorical feature comes as its code. If it was trained from a data frame, the schema names its categories in the
+    /// order of their codes (in files since 3.1).
     /// `cover` of a node is its sum of second derivatives, and inner nodes have value 0, as the file has them without the
     /// learning rate.
     ///
@@ -260,6 +296,10 @@ impl TreeEnsemble {
             return Err(refuse(format!("booster {booster} is not made of trees")));
         }
         let (base, link) = objective(&head.objective.name)?;
+        let HeadParam { num_class, num_target } = head.learner_model_param;
+        if number::<u32>("num_class", &num_class)? > 1 || num_target.is_some_and(|n| n != "1") {
+            return Err(refuse(SEVERAL));
+        }
         let Document { learner, .. } = parse(bytes)?;
         let also_missing = also_missing(options)?;
         let param = learner.learner_model_param;
@@ -273,14 +313,16 @@ impl TreeEnsemble {
             _ => return Err(corrupt(format!("it is no {booster}"))),
         };
         let leaf_vectors = model.trees.iter().map(|tree| &tree.tree_param.size_leaf_vector);
-        if number::<u32>("num_class", &param.num_class)? > 1
-            || param.num_target.is_some_and(|targets| targets != "1")
-            || model.tree_info.iter().any(|group| *group != 0)
+        if model.tree_info.iter().any(|group| *group != 0)
             || leaf_vectors.chain([&model.gbtree_model_param.size_leaf_vector]).any(is_vector)
         {
             return Err(refuse(SEVERAL));
         }
         let n_trees = model.trees.len();
+        // Its margins would start at a number that depends on how it was left untrained.
+        if n_trees == 0 {
+            return Err(refuse("it was never trained: it has no trees"));
+        }
         if model.tree_info.len() != n_trees
             || number::<usize>("num_trees", &model.gbtree_model_param.num_trees)? != n_trees
             || weights.as_ref().is_some_and(|weights| weights.len() != n_trees)
@@ -289,7 +331,8 @@ impl TreeEnsemble {
         }
         let n_kept = n_kept(&model, &learner.attributes, options)?;
         let n_features = number("num_feature", &param.num_feature)?;
-        let schema = schema(WHAT, &learner.feature_names, n_features)?;
+        let categories = category_names(&model.cats);
+        let schema = schema(WHAT, learner.feature_names, n_features, categories)?;
         let trees = model.trees[..n_kept].iter().enumerate().map(|(t, tree)| {
             let weight = weights.as_ref().map(|weights| weights[t]);
             grown(tree, weight, also_missing)
@@ -303,6 +346,25 @@ impl TreeEnsemble {
         };
         TreeEnsemble::new(schema, trees.collect::<Result<_>>()?, output)
     }
+}
+
+/// The names of the categories that codes stand for, by feature. Those that are not whole are left out: XGBoost 3.2 saves
+/// too few bytes of names that are not ASCII. The codes are all that trees ask for.
+fn category_names(cats: &CategoryNames) -> BTreeMap<usize, Vec<String>> {
+    let names = |encoder: &Encoder| -> Option<Vec<String>> {
+        let Some(offsets) = &encoder.offsets else {
+            return Some(encoder.values.iter().map(f64::to_string).collect());
+        };
+        // They are written as signed.
+        let bytes: Vec<u8> = encoder.values.iter().map(|byte| *byte as i64 as u8).collect();
+        let name = |ends: &[usize]| {
+            let bytes = bytes.get(ends[0]..ends[1])?;
+            std::str::from_utf8(bytes).ok().map(String::from)
+        };
+        offsets.windows(2).map(name).collect()
+    };
+    let categorical = cats.enc.iter().enumerate().filter(|(_, e)| !e.values.is_empty());
+    categorical.filter_map(|(feature, encoder)| Some((feature, names(encoder)?))).collect()
 }
 
 fn is_vector(size: &Option<String>) -> bool {
