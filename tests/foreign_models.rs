@@ -270,9 +270,8 @@ fn own(library: &str, output: Output, also_missing: Option<Band>) -> TreeEnsembl
 /// Values that every library reads alike: single precision, whole categories, nothing next to 0 but 0.
 fn own_rows() -> Vec<f64> {
     let values = [f64::NAN, 0.0, -1.0, 0.4, 3.0, 1.1, 71.0, -999.0, 2.0, -0.3, 100.0];
-    let single = |value: f64| f64::from(value as f32);
-    let rows = (0..121).flat_map(|i| [i % 11, i / 11, (3 * i + i / 7) % 11]);
-    rows.map(|i| single(values[i])).collect()
+    let single = |i: usize| f64::from(values[i] as f32);
+    (0..121).flat_map(|i| [single(i % 11), single(i / 11), single((3 * i + i / 7) % 11).trunc()]).collect()
 }
 
 struct Export {
