@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use crate::model::Model;
 use crate::model::tree::ensemble::{Combine, Link, TreeEnsemble};
-use crate::model::tree::node::{Question, Split, Tree};
+use crate::model::tree::node::{Band, Question, Split, Tree};
 
 impl TreeEnsemble {
     /// The trees as JSON: `{"features": [...], "output": {...}, "trees": [[node, ...], ...]}`, where a node is
     /// `{"value", "cover"}` and, unless it is a leaf, `{"feature", "at_most" or "one_of", "missing", "left", "right", "gain"}`
-    /// with the children as positions. Numbers have as many digits as it takes to read them back exactly; an infinite
+    /// with the children as positions, and with `"also_missing": [low, high]` where numbers count as missing. Numbers have as many digits as it takes to read them back exactly; an infinite
     /// threshold is the text `"inf"` or `"-inf"`. O(nodes).
     pub fn to_json(&self) -> String {
         let mut json = String::from("{\"features\":[");
@@ -47,8 +47,8 @@ impl TreeEnsemble {
                         }
                     }
                     let side = if split.missing_left { "left" } else { "right" };
-                    if split.zero_is_missing {
-                        json.push_str(",\"zero_is_missing\":true");
+                    if let Some(Band { low, high }) = split.also_missing {
+                        put(json, format_args!(",\"also_missing\":[{low},{high}]"));
                     }
                     put(
                         json,
@@ -94,7 +94,7 @@ impl TreeEnsemble {
 
     /// The score as one SQL expression over columns with the features' names: nested `CASE`s, one per tree, added up and
     /// put through the link. NULL is missing; categories are their codes. Standard SQL but for `EXP`, and written to be
-    /// computed in doubles: infinite thresholds and NaN values have no place in it, so a column must hold neither. The
+    /// computed in doubles. A column must not hold NaN or infinities, which databases treat each in their own way. The
     /// expression is as long as the model is large. O(nodes).
     pub fn to_sql(&self) -> String {
         let mut sum = String::new();
@@ -153,15 +153,17 @@ impl TreeEnsemble {
                     format!("{column} IN ({})", codes.join(", "))
                 }
             };
-            let missing = match split.zero_is_missing {
-                true => format!("({column} IS NULL OR ABS({column}) <= {:e})", super::node::ZERO),
-                false => format!("{column} IS NULL"),
+            let missing = match split.also_missing {
+                Some(Band { low, high }) => {
+                    format!("({column} IS NULL OR {column} BETWEEN {low:e} AND {high:e})")
+                }
+                None => format!("{column} IS NULL"),
             };
             // NULL answers no comparison, so it goes with "else" unless it is named.
-            let condition = match (split.missing_left, split.zero_is_missing) {
+            let condition = match (split.missing_left, split.also_missing) {
                 (true, _) => format!("{missing} OR {yes}"),
-                (false, true) => format!("NOT {missing} AND {yes}"),
-                (false, false) => yes,
+                (false, Some(_)) => format!("NOT {missing} AND {yes}"),
+                (false, None) => yes,
             };
             put(sql, format_args!("CASE WHEN {condition} THEN "));
             parts.extend([

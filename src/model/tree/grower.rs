@@ -582,7 +582,7 @@ impl Grown {
                 feature: split.cut.feature as u32,
                 question: data.features[split.cut.feature].question(&split.cut.bins),
                 missing_left: split.cut.missing_left,
-                zero_is_missing: false,
+                also_missing: None,
                 left: split.left,
                 right: split.left + 1,
             }),

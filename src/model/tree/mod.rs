@@ -7,6 +7,9 @@ mod config;
 mod ensemble;
 mod export;
 mod forest;
+#[cfg(feature = "import")]
+mod foreign;
+mod golden;
 mod grower;
 mod histogram;
 mod importance;
@@ -15,6 +18,7 @@ mod node;
 mod objective;
 mod partition;
 mod prune;
+mod single;
 mod split;
 
 pub use binning::Binning;
@@ -24,10 +28,13 @@ pub use boosting::{
 };
 pub use config::{ClassWeights, Constraints, Direction};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
+#[cfg(feature = "import")]
+pub use foreign::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
 pub use forest::{
     DecisionTree, DecisionTreeConfig, FeatureCount, Impurity, OutOfBag, RandomForest,
     RandomForestConfig, RowSampling,
 };
+pub use golden::GoldenRows;
 pub use importance::TreeImportance;
-pub use node::{CategorySet, Question, Split, Tree, TreeNode, ZERO};
+pub use node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 pub use objective::{LogLoss, Objective, SquaredError};
