@@ -368,7 +368,7 @@ mod tests {
         let bins = FeatureBins::of_numbers(&ascending, 255, Binning::TailAware);
         let mut rows = values.clone();
         rows.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9, -1e9]);
-        for (row, line) in rows.iter().zip(lines(&rows, &[bins.clone()], 1)) {
+        for (row, line) in rows.iter().zip(lines(&rows, std::slice::from_ref(&bins), 1)) {
             assert_eq!(line as usize, bins.bin(*row), "{row}");
         }
     }

@@ -482,7 +482,8 @@ impl Shares {
 fn weighted(data: &Dataset, weights: &[f64], draws: impl Fn(usize) -> u32) -> (f64, Vec<WideCell>) {
     let weight = |row: usize| weights[row] * f64::from(draws(row));
     let most = (0..weights.len()).map(weight).fold(f64::MIN_POSITIVE, f64::max);
-    let unit = most / wide(weights.len()).1;
+    // A power of two, so that whole weights stay exact.
+    let unit = (most / wide(weights.len()).1).log2().ceil().exp2();
     let cell = |row: usize| {
         let units = (weight(row) / unit).round() as u64;
         let bad = if data.labels()[row] { units as i64 } else { 0 };

@@ -70,7 +70,7 @@ mod tests {
     fn rows_keep_their_order_on_both_sides_and_threads_change_nothing() {
         for n in [0, 1, 7, 3 * CHUNK, 5 * CHUNK + 123] {
             let rows: Vec<u32> = (0..n as u32).collect();
-            let goes_left = |row: u32| row.wrapping_mul(2_654_435_761) % 3 == 0;
+            let goes_left = |row: u32| row.wrapping_mul(2_654_435_761).is_multiple_of(3);
             let (left, right): (Vec<u32>, Vec<u32>) = rows.iter().partition(|row| goes_left(**row));
             for parallel in [false, true] {
                 let (mut divided, mut buffer) = (rows.clone(), vec![0; n]);
