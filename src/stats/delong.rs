@@ -13,7 +13,7 @@ pub struct AucEstimate {
     pub auc: f64,
     /// Variance of the estimate over samples. Zero for a perfect separation (AUC 0 or 1), where it says nothing.
     pub variance: f64,
-    /// Bad rows; below some 30 the variance is too small too often.
+    /// Bad rows, of weighted ones the effective number; below some 30 the variance is too small too often.
     pub n_bad: u64,
     /// Good rows.
     pub n_good: u64,
@@ -29,17 +29,28 @@ impl AucEstimate {
     }
 
     /// The same from counts of bad and good rows per score, lowest score first: exact for scores that are themselves
-    /// bins. `None` unless there are rows of both classes. O(bins).
+    /// bins. `None` unless there are rows of both classes and the lists fit. O(bins).
     pub fn from_counts(bad: &[u64], good: &[u64]) -> Option<Self> {
-        let placements = Placements::from_counts(bad, good)?;
-        let (m, n) = (placements.n_bad, placements.n_good);
-        let spread = |counts: &[u64], values: &[f64], total: u64| {
-            sample_covariance(counts.iter().map(|&c| c as f64), values, values, total)
+        let [bad, good] = [bad, good].map(WeightedBins::unweighted);
+        AucEstimate::from_weights(&bad, &good)
+    }
+
+    /// The same for weighted rows, such as labels that become known with different chances and weigh one over theirs.
+    /// `None` unless both classes have weight and the lists fit. O(bins).
+    pub fn from_weights(bad: &WeightedBins, good: &WeightedBins) -> Option<Self> {
+        let placements = Placements::new(bad, good)?;
+        let spread = |bins: &WeightedBins, placed: &[f64]| {
+            let (total, n) = (bins.total(), bins.effective_n());
+            let squares = bins.squares.iter().zip(placed);
+            let squares: f64 = squares.map(|(w2, v)| w2 * (v - placements.auc).powi(2)).sum();
+            if n > 1.0 { squares / (total * total) * n / (n - 1.0) } else { 0.0 }
         };
-        let of_bad = spread(bad, &placements.of_bad, m);
-        let of_good = spread(good, &placements.of_good, n);
-        let variance = of_bad / m as f64 + of_good / n as f64;
-        Some(AucEstimate { auc: placements.auc, variance, n_bad: m, n_good: n })
+        Some(AucEstimate {
+            auc: placements.auc,
+            variance: spread(bad, &placements.of_bad) + spread(good, &placements.of_good),
+            n_bad: bad.effective_n().round() as u64,
+            n_good: good.effective_n().round() as u64,
+        })
     }
 
     /// Confidence interval on the logit scale, which stays within `0.0..=1.0` (Pepe 2003, section 5.2). For a perfect
@@ -113,28 +124,27 @@ impl AucComparison {
                 first[cell / n_bins] += u64::from(count);
                 second[cell % n_bins] += u64::from(count);
             }
-            (first, second)
+            (WeightedBins::unweighted(&first), WeightedBins::unweighted(&second))
         };
         let ((bad_1, bad_2), (good_1, good_2)) = (margins(bad), margins(good));
-        let [first, second] = [(&bad_1, &good_1), (&bad_2, &good_2)]
-            .map(|(bad, good)| Placements::from_counts(bad, good));
+        let [first, second] =
+            [(&bad_1, &good_1), (&bad_2, &good_2)].map(|(bad, good)| Placements::new(bad, good));
         let (first, second) = (first?, second?);
-        let covariance = |joint: &[u32], x: &[f64], y: &[f64], mean: (f64, f64), n: u64| {
+        let covariance = |joint: &[u32], x: &[f64], y: &[f64]| {
             let cells = joint.iter().enumerate().filter(|(_, count)| **count > 0);
-            let sum: f64 = cells
-                .map(|(cell, &count)| {
-                    let (x, y) = (x[cell / n_bins] - mean.0, y[cell % n_bins] - mean.1);
-                    f64::from(count) * x * y
-                })
-                .sum();
-            if n > 1 { sum / (n - 1) as f64 / n as f64 } else { 0.0 }
+            let (mut sum, mut n) = (0.0, 0.0);
+            for (cell, &count) in cells {
+                let (x, y) = (x[cell / n_bins] - first.auc, y[cell % n_bins] - second.auc);
+                sum += f64::from(count) * x * y;
+                n += f64::from(count);
+            }
+            if n > 1.0 { sum / (n - 1.0) / n } else { 0.0 }
         };
-        let mean = (first.auc, second.auc);
-        let covariance = covariance(bad, &first.of_bad, &second.of_bad, mean, first.n_bad)
-            + covariance(good, &first.of_good, &second.of_good, mean, first.n_good);
+        let covariance = covariance(bad, &first.of_bad, &second.of_bad)
+            + covariance(good, &first.of_good, &second.of_good);
         let estimates = (
-            AucEstimate::from_counts(&bad_1, &good_1)?,
-            AucEstimate::from_counts(&bad_2, &good_2)?,
+            AucEstimate::from_weights(&bad_1, &good_1)?,
+            AucEstimate::from_weights(&bad_2, &good_2)?,
         );
         Some(AucComparison::of_pair(estimates.0, estimates.1, covariance))
     }
@@ -267,33 +277,57 @@ impl Components {
     }
 }
 
+/// Weights of one class's rows by score bin, lowest score first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightedBins {
+    /// Σ w of each bin.
+    pub weights: Vec<f64>,
+    /// Σ w² of each bin.
+    pub squares: Vec<f64>,
+}
+
+impl WeightedBins {
+    fn unweighted(counts: &[u64]) -> Self {
+        let weights: Vec<f64> = counts.iter().map(|&count| count as f64).collect();
+        WeightedBins { squares: weights.clone(), weights }
+    }
+
+    fn total(&self) -> f64 {
+        self.weights.iter().sum()
+    }
+
+    /// Kish's effective number of rows.
+    fn effective_n(&self) -> f64 {
+        self.total().powi(2) / self.squares.iter().sum::<f64>()
+    }
+}
+
 /// The components of rows in score bins: all rows of a bin and class share theirs.
 struct Placements {
     auc: f64,
-    n_bad: u64,
-    n_good: u64,
     of_bad: Vec<f64>,
     of_good: Vec<f64>,
 }
 
 impl Placements {
-    fn from_counts(bad: &[u64], good: &[u64]) -> Option<Self> {
-        let (n_bad, n_good) = (bad.iter().sum::<u64>(), good.iter().sum::<u64>());
-        if bad.len() != good.len() || n_bad == 0 || n_good == 0 {
+    fn new(bad: &WeightedBins, good: &WeightedBins) -> Option<Self> {
+        let (n_bad, n_good) = (bad.total(), good.total());
+        let n_bins = bad.weights.len();
+        let lists = [&bad.squares, &good.weights, &good.squares];
+        if lists.iter().any(|list| list.len() != n_bins) || !(n_bad > 0.0 && n_good > 0.0) {
             return None;
         }
-        let (mut bad_below, mut good_below, mut pairs) = (0u64, 0u64, 0u128);
+        let (mut bad_below, mut good_below, mut pairs) = (0.0, 0.0, 0.0);
         let (mut of_bad, mut of_good) = (Vec::new(), Vec::new());
-        for (&b, &g) in bad.iter().zip(good) {
-            let good_rank = 2 * good_below + g;
-            pairs += u128::from(b) * u128::from(good_rank);
-            of_bad.push(good_rank as f64 / (2.0 * n_good as f64));
-            of_good.push((2 * (n_bad - bad_below - b) + b) as f64 / (2.0 * n_bad as f64));
+        for (&b, &g) in bad.weights.iter().zip(&good.weights) {
+            let good_rank = good_below + 0.5 * g;
+            pairs += b * good_rank;
+            of_bad.push(good_rank / n_good);
+            of_good.push((n_bad - bad_below - 0.5 * b) / n_bad);
             bad_below += b;
             good_below += g;
         }
-        let auc = pairs as f64 / (2.0 * n_bad as f64 * n_good as f64);
-        Some(Placements { auc, n_bad, n_good, of_bad, of_good })
+        Some(Placements { auc: (pairs / n_bad / n_good).min(1.0), of_bad, of_good })
     }
 }
 

@@ -6,13 +6,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A confidence interval; both ends belong to it. An end may be infinite where the data say nothing.
+/// A confidence interval; both ends belong to it. An end may be infinite where the data say nothing; JSON cannot hold
+/// that, so it is written as none.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Ends", into = "Ends")]
 pub struct Interval {
     /// Lower end.
     pub lower: f64,
     /// Upper end.
     pub upper: f64,
+}
+
+/// An interval as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Ends {
+    lower: Option<f64>,
+    upper: Option<f64>,
+}
+
+impl From<Interval> for Ends {
+    fn from(interval: Interval) -> Self {
+        let finite = |end: f64| Some(end).filter(|end| end.is_finite());
+        Ends { lower: finite(interval.lower), upper: finite(interval.upper) }
+    }
+}
+
+impl From<Ends> for Interval {
+    fn from(ends: Ends) -> Self {
+        Interval {
+            lower: ends.lower.unwrap_or(f64::NEG_INFINITY),
+            upper: ends.upper.unwrap_or(f64::INFINITY),
+        }
+    }
 }
 
 impl Interval {

@@ -56,6 +56,10 @@ def main():
         case["unpaired"] = unpaired(y, a, y[::-1].copy(), other[::-1].copy())
         cases.append(case)
     golden["delong_rows"] = cases
+    waits = [rng.integers(0, 9, 40), rng.integers(0, 12, 55)]
+    test = stats.logrank(*waits)
+    counts = [np.bincount(wait, minlength=12).tolist() for wait in waits]
+    golden["log_rank"] = dict(first=counts[0], second=counts[1], z=test.statistic, p=test.pvalue)
     json.dump(golden, sys.stdout, separators=(",", ":"))
 
 
