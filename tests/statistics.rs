@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use riskcycle::stats::{
     AucComparison, AucEstimate, ClusteredRatio, CovariateSums, Cuped, Discordant, Interval,
     PowerPlan, Proportion, RelativeLift, SampleMoments, TwoProportions, WelchTest,
-    benjamini_hochberg, design_effect, effective_sample_size, goodness_of_fit, holm,
+    benjamini_hochberg, design_effect, effective_sample_size, goodness_of_fit, holm, log_rank,
 };
 use serde_json::Value;
 
@@ -261,6 +261,17 @@ fn areas_of_an_imbalanced_set_with_ties_agree_with_proc_and_scikit_learn() {
     close_interval(paired.interval(0.05).unwrap().negated(), &expected["ci_diff"], 1e-12);
     close_interval(paired.first.interval(0.05).unwrap(), &set["logit_ci"]["a"], 1e-12);
     close_interval(paired.second.interval(0.05).unwrap(), &set["logit_ci"]["b"], 1e-12);
+}
+
+#[test]
+fn log_rank_of_waiting_times() {
+    let section = &golden()["log_rank"];
+    let counts = |side: &str| -> Vec<u64> {
+        section[side].as_array().unwrap().iter().map(count).collect()
+    };
+    let test = log_rank(&counts("first"), &counts("second")).unwrap();
+    close(test.z, number(&section["z"]), 1e-12);
+    same_digits(test.p_value, number(&section["p"]), 1e-10);
 }
 
 #[test]
