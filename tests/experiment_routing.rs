@@ -234,10 +234,13 @@ fn routing_that_cannot_work_is_refused() {
     assert!(refused(|c| c.weights_ppm = vec![]).contains("0 arms"));
     assert!(refused(|c| c.exposure_ppm = SLOTS + 1).contains("share"));
     assert!(refused(|c| c.overrides = vec![(EntityKey(1), 2)]).contains("override"));
-    assert!(refused(|c| c.overrides = vec![(EntityKey(1), 1), (EntityKey(1), 0)]).contains("twice"));
+    assert!(
+        refused(|c| c.overrides = vec![(EntityKey(1), 1), (EntityKey(1), 0)]).contains("twice")
+    );
     assert!(refused(|c| (c.start, c.end) = (Some(NOW), Some(NOW))).contains("ends before"));
     assert!(
-        refused(|c| c.layer = Some(LayerRange { layer: "l".into(), from: 5, to: 5 })).contains("layer")
+        refused(|c| c.layer = Some(LayerRange { layer: "l".into(), from: 5, to: 5 }))
+            .contains("layer")
     );
     let json = r#"{"salt": "x", "weights_ppm": [1000000], "exposure": 5}"#;
     assert!(serde_json::from_str::<RoutingConfig>(json).is_err(), "an unknown field");
@@ -320,7 +323,14 @@ enum Act {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     use Act::*;
     let act = prop_oneof![
-        Just(Start), Just(Pause), Just(Resume), Just(Kill), Just(Stop), Just(Decide), Just(Raise), Just(Reweight),
+        Just(Start),
+        Just(Pause),
+        Just(Resume),
+        Just(Kill),
+        Just(Stop),
+        Just(Decide),
+        Just(Raise),
+        Just(Reweight),
     ];
     proptest::collection::vec(act, 0..20)
 }

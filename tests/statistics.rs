@@ -266,9 +266,8 @@ fn areas_of_an_imbalanced_set_with_ties_agree_with_proc_and_scikit_learn() {
 #[test]
 fn log_rank_of_waiting_times() {
     let section = &golden()["log_rank"];
-    let counts = |side: &str| -> Vec<u64> {
-        section[side].as_array().unwrap().iter().map(count).collect()
-    };
+    let counts =
+        |side: &str| -> Vec<u64> { section[side].as_array().unwrap().iter().map(count).collect() };
     let test = log_rank(&counts("first"), &counts("second")).unwrap();
     close(test.z, number(&section["z"]), 1e-12);
     same_digits(test.p_value, number(&section["p"]), 1e-10);

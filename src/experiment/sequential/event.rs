@@ -55,7 +55,7 @@ impl EventProcess {
 
     /// ln E of "both arms have the same rate": above ln(1/α) rejects at α.
     pub fn ln_e(&self) -> f64 {
-        self.ln_e_at(1.0)
+        self.ln_e_at(0.0)
     }
 
     /// ln E against "the second arm's rate is at most the first's": the prior cut off below the share.
@@ -63,7 +63,7 @@ impl EventProcess {
         let strata = self.strata.iter().map(|stratum| {
             let (a, b) = self.prior(stratum);
             let above = ln_beta_upper(a + stratum.second, b + stratum.first, stratum.share);
-            stratum.ln_e(a, b, stratum.share) + above - ln_beta_upper(a, b, stratum.share)
+            stratum.ln_e(a, b, stratum.ln_odds()) + above - ln_beta_upper(a, b, stratum.share)
         });
         strata.sum()
     }
@@ -78,12 +78,11 @@ impl EventProcess {
         EventProcess { strength: self.strength, strata: mirrored.collect() }.ln_e_greater()
     }
 
-    /// ln E of "the second arm's rate is `ratio` times the first's".
-    fn ln_e_at(&self, ratio: f64) -> f64 {
+    /// ln E of "the second arm's rate is exp(`ln_ratio`) times the first's".
+    fn ln_e_at(&self, ln_ratio: f64) -> f64 {
         let strata = self.strata.iter().map(|stratum| {
             let (a, b) = self.prior(stratum);
-            let odds = ratio * stratum.share / (1.0 - stratum.share);
-            stratum.ln_e(a, b, odds / (1.0 + odds))
+            stratum.ln_e(a, b, ln_ratio + stratum.ln_odds())
         });
         strata.sum()
     }
@@ -100,7 +99,7 @@ impl EventProcess {
             (first + stratum.first, second + stratum.second)
         });
         // ln E is convex in the logarithm of the ratio and lowest near where the events point to.
-        let inside = |ln_ratio: f64| limit - self.ln_e_at(ln_ratio.exp());
+        let inside = |ln_ratio: f64| limit - self.ln_e_at(ln_ratio);
         const FAR: f64 = 60.0;
         let middle = self.least_rejected(FAR);
         let lower = match second > 0.0 && inside(-FAR) < 0.0 {
@@ -119,7 +118,7 @@ impl EventProcess {
         let (mut low, mut high) = (-far, far);
         for _ in 0..120 {
             let (left, right) = (low + 0.382 * (high - low), high - 0.382 * (high - low));
-            if self.ln_e_at(left.exp()) <= self.ln_e_at(right.exp()) {
+            if self.ln_e_at(left) <= self.ln_e_at(right) {
                 high = right;
             } else {
                 low = left;
@@ -130,12 +129,21 @@ impl EventProcess {
 }
 
 impl Stratum {
-    /// ln of the beta-binomial marginal over the likelihood at `theta`.
-    fn ln_e(&self, a: f64, b: f64, theta: f64) -> f64 {
-        let marginal = ln_beta(a + self.second, b + self.first) - ln_beta(a, b);
-        let term = |count: f64, p: f64| if count > 0.0 { count * p.ln() } else { 0.0 };
-        marginal - term(self.second, theta) - term(self.first, 1.0 - theta)
+    fn ln_odds(&self) -> f64 {
+        (self.share / (1.0 - self.share)).ln()
     }
+
+    /// ln of the beta-binomial marginal over the likelihood of events that fall into the second arm with these odds.
+    fn ln_e(&self, a: f64, b: f64, ln_odds: f64) -> f64 {
+        let marginal = ln_beta(a + self.second, b + self.first) - ln_beta(a, b);
+        // Minus the logarithms of both probabilities, without cancellation at either end.
+        marginal + self.second * ln_one_plus_exp(-ln_odds) + self.first * ln_one_plus_exp(ln_odds)
+    }
+}
+
+/// ln(1 + eˣ).
+fn ln_one_plus_exp(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 #[cfg(test)]
