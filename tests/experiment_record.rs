@@ -27,7 +27,7 @@ fn plan() -> AnalysisPlan {
         maturity: days(7),
         secondary: vec![Metric::Precision, Metric::Recall, Metric::Cost, Metric::RocAuc],
         guardrails: vec![Guardrail { metric: Metric::ApprovalRate, margin: 0.05 }],
-        ..AnalysisPlan::new(Metric::UnitBadRate, 4000)
+        ..AnalysisPlan::new(Metric::UnitBadRate, 4000, 9000)
     }
 }
 
@@ -137,7 +137,7 @@ proptest! {
             true => {
                 let weights = [SLOTS, 0, 0];
                 let routing = RoutingConfig { shadow: true, ..RoutingConfig::new("shadow", &weights) };
-                let primary = AnalysisPlan { maturity: days(7), ..AnalysisPlan::new(Metric::RocAuc, 500) };
+                let primary = AnalysisPlan { maturity: days(7), ..AnalysisPlan::new(Metric::RocAuc, 500, 500) };
                 started(config(routing, Mode::Shadow, primary))
             }
         };
@@ -553,7 +553,7 @@ fn in_shadow_arms_are_compared_on_the_same_requests() {
         secondary: vec![Metric::RocAuc, Metric::AveragePrecision, Metric::Cost],
         guardrails: vec![],
         maturity: days(7),
-        ..AnalysisPlan::new(Metric::Accuracy, 2000)
+        ..AnalysisPlan::new(Metric::Accuracy, 2000, 2000)
     };
     let experiment = started(config(routing, Mode::Shadow, plan));
     let world = world(&experiment, 3000, &|_| 0.1);
@@ -582,7 +582,7 @@ fn in_shadow_arms_are_compared_on_the_same_requests() {
     let events = AnalysisPlan {
         inference: Inference::EventProcess { strength: 50.0 },
         maturity: days(7),
-        ..AnalysisPlan::new(Metric::Accuracy, 2000)
+        ..AnalysisPlan::new(Metric::Accuracy, 2000, 2000)
     };
     let routing = RoutingConfig { shadow: true, ..RoutingConfig::new("shadow", &[SLOTS, 0]) };
     let sequential = started(config(routing, Mode::Shadow, events));
@@ -600,7 +600,7 @@ fn a_broken_split_and_labels_missing_in_one_arm_stop_the_verdict() {
     let experiment = half();
     let world = world(&experiment, 9000, &|arm| if arm == 1 { 0.01 } else { 0.06 });
     // A third of the challenger's units never reach the recorder.
-    let lost = |h: &Happened| h.token.arm() == 1 && h.token.unit().0 % 3 == 0;
+    let lost = |h: &Happened| h.token.arm() == 1 && h.token.unit().0.is_multiple_of(3);
     let kept: Vec<Happened> = world.iter().copied().filter(|h| !lost(h)).collect();
     let statistics = record(&experiment, &kept);
     let report = experiment.report(&statistics, LATE);

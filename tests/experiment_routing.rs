@@ -256,7 +256,7 @@ fn config() -> ExperimentConfig {
         arms: vec![version(1), version(2)],
         routing: half(),
         mode: Mode::AbTest,
-        plan: AnalysisPlan::new(Metric::UnitBadRate, 1000),
+        plan: AnalysisPlan::new(Metric::UnitBadRate, 1000, 10_000),
     }
 }
 

@@ -49,7 +49,7 @@ impl Allocation {
     }
 
     /// The next phase's allocation: as few slots as possible change hands, Σ max(0, old share − new share). An arm that
-    /// shrinks gives up its last slots, an arm that grows takes them in order.
+    /// shrinks gives up slots that have moved before, then its last ones; an arm that grows takes them in order.
     ///
     /// # Errors
     /// `InvalidConfig` as for [`new`](Self::new), or for another number of arms.
@@ -63,11 +63,22 @@ impl Allocation {
         let mut keep: Vec<u32> = before.iter().zip(weights_ppm).map(|(a, b)| *a.min(b)).collect();
         let mut want: Vec<u32> =
             before.iter().zip(weights_ppm).map(|(a, b)| b.saturating_sub(*a)).collect();
+        // How much each range keeps: those that have never moved first.
+        let mut kept = vec![0; self.ranges.len()];
+        for moved in [false, true] {
+            let mut start = 0;
+            for (kept, range) in kept.iter_mut().zip(&self.ranges) {
+                if range.owner.moved == moved {
+                    let keep = &mut keep[usize::from(range.owner.arm)];
+                    *kept = (*keep).min(range.end - start);
+                    *keep -= *kept;
+                }
+                start = range.end;
+            }
+        }
         let (mut ranges, mut start) = (Vec::new(), 0);
-        for range in &self.ranges {
+        for (range, kept) in self.ranges.iter().zip(kept) {
             let Owner { arm, moved } = range.owner;
-            let kept = keep[usize::from(arm)].min(range.end - start);
-            keep[usize::from(arm)] -= kept;
             start += kept;
             push(&mut ranges, start, Owner { arm, moved });
             while start < range.end {

@@ -4,7 +4,7 @@ use super::config::{ExperimentConfig, Mode};
 use super::maturity::{AgeCohort, DelayCurve};
 use super::measure::{self, Measured, difference, label_coverage, measure, paired_difference};
 use super::plan::{Correction, Direction, Guardrail, Inference, Metric};
-use super::record::{ArmSums, ExperimentStatistics, Sum};
+use super::record::{ArmSums, Cohort, ExperimentStatistics, Sum};
 use super::report::{
     ArmReport, Comparison, Doubt, Evidence, ExperimentReport, GuardrailReport, GuardrailStatus,
     Method, MetricComparison, Outcome, PhaseReport, Scale, Verdict,
@@ -48,8 +48,9 @@ struct Basis<'a> {
     /// Slots that each arm has always held.
     unmoved_ppm: Vec<u32>,
     information: f64,
-    /// Units that the precision is planned by, so far.
-    progress: f64,
+    mature_units: u64,
+    labels: u64,
+    requests: u64,
     stopped: bool,
     seed: Seed,
 }
@@ -88,15 +89,15 @@ impl Subject<'_> {
             (0..n_arms).map(|arm| pool(statistics, phases.len(), arm)).collect();
         let days = pooled.iter().flatten().flat_map(|arm| &arm.days);
         let (mut requests, mut old_enough) = (0, 0);
-        for (day, cohort) in days {
+        for cohort in days {
             requests += cohort.requests;
-            old_enough += if mature(*day) { cohort.requests } else { 0 };
+            old_enough += if mature(cohort.day) { cohort.requests } else { 0 };
         }
         let matured = if requests > 0 { old_enough as f64 / requests as f64 } else { 0.0 };
         let delays = |arms: &[&ArmSums]| -> Vec<u64> {
             let mut by_age = Vec::new();
-            let days = arms.iter().flat_map(|arm| &arm.days).filter(|(day, _)| mature(**day));
-            for (_, cohort) in days {
+            let days = arms.iter().flat_map(|arm| &arm.days);
+            for cohort in days.filter(|cohort| mature(cohort.day)) {
                 by_age.resize(cohort.bad.len(), 0);
                 by_age.iter_mut().zip(&cohort.bad).for_each(|(sum, n)| *sum += u64::from(*n));
             }
@@ -105,20 +106,25 @@ impl Subject<'_> {
         let all_arms: Vec<&ArmSums> = pooled.iter().flatten().collect();
         let curve = DelayCurve::of_delays(&delays(&all_arms));
 
-        let labelled = |arm: &Option<ArmSums>| {
-            arm.as_ref().map_or(0, |arm| arm.total(Sum::Labels).unsigned_abs())
+        // In shadow every arm counts every request.
+        let counted = if shadow { &pooled[..1] } else { &pooled[..] };
+        let total = |sum: Sum| -> u64 {
+            counted.iter().flatten().map(|arm| arm.total(sum).unsigned_abs()).sum()
         };
-        let progress = match shadow {
-            true => labelled(&pooled[0]),
-            false => units.iter().map(|arm| arm.mature).sum(),
+        let (mature_units, labels) = (units.iter().map(|arm| arm.mature).sum(), total(Sum::Labels));
+        let information = match plan.primary {
+            Metric::UnitBadRate => mature_units as f64 / plan.planned_units as f64,
+            _ => labels as f64 / plan.planned_requests as f64,
         };
         let basis = Basis {
             subject: self,
             statistics,
             phase: phases.len() as u16 - 1,
             unmoved_ppm: last.unmoved_ppm(),
-            information: progress as f64 / plan.planned_units as f64,
-            progress: progress as f64,
+            information,
+            mature_units,
+            labels,
+            requests: total(Sum::Requests),
             stopped: matches!(self.state, ExperimentState::Stopped | ExperimentState::Decided),
             seed: Seed(statistics.experiment),
             units,
@@ -184,7 +190,7 @@ impl Subject<'_> {
             at: now,
             state: self.state,
             units: match shadow {
-                true => progress,
+                true => basis.labels,
                 false => basis.units.iter().map(|arm| arm.all).sum(),
             },
             switchers,
@@ -214,8 +220,8 @@ fn pool(statistics: &ExperimentStatistics, n_phases: usize, arm: usize) -> Optio
 
 /// Requests by age with the bad labels known.
 fn cohorts(sums: &ArmSums, today: i64) -> Vec<AgeCohort> {
-    let cohort = |(day, cohort): (&i32, &super::record::Cohort)| AgeCohort {
-        age: (today - i64::from(*day)) as f64,
+    let cohort = |cohort: &Cohort| AgeCohort {
+        age: (today - i64::from(cohort.day)) as f64,
         requests: cohort.requests,
         events: cohort.bad.iter().map(|&n| u64::from(n)).sum(),
     };
@@ -384,7 +390,7 @@ impl Basis<'_> {
                 if let Some(few) = self.too_few(contrast) {
                     return few;
                 }
-                let mixture = self.mixture(contrast.estimate, alpha);
+                let mixture = self.mixture(metric, contrast.estimate, alpha);
                 let p_value = (-mixture.ln_e(contrast.estimate)).exp().min(1.0);
                 let interval = mixture.interval(contrast.estimate, alpha);
                 always_valid(p_value, interval, Scale::Difference, &before)
@@ -465,9 +471,17 @@ impl Basis<'_> {
         Some(Evidence::TooFew { events, needed })
     }
 
-    fn mixture(&self, estimate: Estimate, alpha: f64) -> NormalMixture {
-        let planned = self.subject.config.plan.planned_units as f64;
-        NormalMixture::tuned(estimate.standard_error.powi(2), self.progress, planned, alpha)
+    /// The confidence sequence of a metric, narrowest at the planned size. Size is counted in what the metric's variance
+    /// falls with, so that the prior stays where it is.
+    fn mixture(&self, metric: Metric, estimate: Estimate, alpha: f64) -> NormalMixture {
+        let plan = &self.subject.config.plan;
+        let (size, planned) = match metric {
+            Metric::UnitBadRate => (self.mature_units, plan.planned_units),
+            Metric::ApprovalRate | Metric::Latency => (self.requests, plan.planned_requests),
+            _ => (self.labels, plan.planned_requests),
+        };
+        let variance = estimate.standard_error.powi(2);
+        NormalMixture::tuned(variance, size as f64, planned as f64, alpha)
     }
 
     fn discordant(&self, arm: u8) -> Option<(Discordant, u64)> {
@@ -500,8 +514,9 @@ impl Basis<'_> {
         let harm = contrast.map(|contrast| sign * contrast.estimate.value);
         let interval =
             contrast.filter(|contrast| self.too_few(contrast).is_none()).map(|contrast| {
-                let interval =
-                    self.mixture(contrast.estimate, alpha).interval(contrast.estimate, alpha);
+                let interval = self
+                    .mixture(metric, contrast.estimate, alpha)
+                    .interval(contrast.estimate, alpha);
                 if sign > 0.0 { interval } else { interval.negated() }
             });
         let worse = match metric {
@@ -547,7 +562,7 @@ impl Basis<'_> {
         }
         let estimate = Estimate { value: value / weight, standard_error: variance.sqrt() / weight };
         let alpha = self.subject.config.plan.srm_alpha;
-        Some((-self.mixture(estimate, alpha).ln_e(estimate)).exp().min(1.0))
+        Some((-self.mixture(Metric::ApprovalRate, estimate, alpha).ln_e(estimate)).exp().min(1.0))
     }
 }
 

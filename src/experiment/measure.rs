@@ -3,7 +3,7 @@
 use rand_chacha::rand_core::RngCore;
 
 use super::plan::Metric;
-use super::record::{ArmSums, N_BINS, PAIR_BINS, PairSums, Sum};
+use super::record::{ArmSums, N_BINS, N_BUCKETS, PAIR_BINS, PairSums, Sum};
 use crate::seed::Seed;
 use crate::stats::special::normal_isf;
 use crate::stats::{AucComparison, AucEstimate, ClusteredRatio, Estimate, WeightedBins};
@@ -64,7 +64,7 @@ pub(super) fn measure(
         return AucEstimate::from_weights(&bad, &good).map(Measured::Auc);
     }
     let parts = ratio_parts(metric, minor_units)?;
-    let clusters = sums.buckets.iter().map(|bucket| parts(&|sum| bucket[sum as usize] as f64));
+    let clusters = (0..N_BUCKETS).map(|bucket| parts(&|sum| sums.of_bucket(bucket, sum) as f64));
     ClusteredRatio::new(clusters).map(Measured::Ratio)
 }
 
@@ -130,9 +130,8 @@ fn ratio_parts(metric: Metric, minor_units: f64) -> Option<impl Fn(Bucket<'_>) -
 
 /// How many of the requests whose label is to become known have one.
 pub(super) fn label_coverage(sums: &ArmSums) -> Option<ClusteredRatio> {
-    let sum = |bucket: &[i64], sum: Sum| bucket[sum as usize] as f64;
-    let clusters = sums.buckets.iter();
-    ClusteredRatio::new(clusters.map(|b| (sum(b, Sum::Labels), sum(b, Sum::Sampled))))
+    let sum = |bucket: usize, sum: Sum| sums.of_bucket(bucket, sum) as f64;
+    ClusteredRatio::new((0..N_BUCKETS).map(|b| (sum(b, Sum::Labels), sum(b, Sum::Sampled))))
 }
 
 /// Weights of bad and of good rows by score bin.

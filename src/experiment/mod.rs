@@ -17,7 +17,7 @@
 //!     arms: vec![version(1), version(2)],
 //!     routing: RoutingConfig::new("card-fraud-2", &[500_000, 500_000]),
 //!     mode: Mode::AbTest,
-//!     plan: AnalysisPlan::new(Metric::UnitBadRate, 100_000),
+//!     plan: AnalysisPlan::new(Metric::UnitBadRate, 100_000, 1_000_000),
 //! };
 //! let now = Timestamp::from_date(2026, 1, 5);
 //! let experiment = Experiment::new(config, Signature::new("anna", "planned", now))?;

@@ -124,12 +124,12 @@ pub enum Inference {
     /// after the plan's `min_events`.
     ConfidenceSequence,
     /// A limited number of looks with spent error probability. The most powerful if the end is known. Its end is
-    /// `planned_units`.
+    /// the planned size.
     GroupSequential {
         /// How α is spent.
         spending: Spending,
     },
-    /// One look, at `planned_units`.
+    /// One look, at the planned size, once stopped.
     FixedHorizon,
 }
 
@@ -166,9 +166,12 @@ pub struct AnalysisPlan {
     pub alpha: f64,
     /// How evidence is weighed.
     pub inference: Inference,
-    /// Units that the experiment is planned for, all arms together; confidence sequences are narrowest around here. In
-    /// shadow, requests.
+    /// Mature units that the experiment is planned for, all arms together. Evidence on [`Metric::UnitBadRate`] is most
+    /// precise around here; where that is the primary metric, it is the end of a plan with an end.
     pub planned_units: u64,
+    /// Labelled requests that it is planned for, all arms together, in shadow those of the champion: the same for all other
+    /// metrics.
+    pub planned_requests: u64,
     /// Metrics to report with adjusted p-values.
     pub secondary: Vec<Metric>,
     /// How they are adjusted.
@@ -195,7 +198,7 @@ impl AnalysisPlan {
     /// Decides by `primary` in its own direction: α 5 % by the event e-process for [`Metric::UnitBadRate`] and by a
     /// confidence sequence for all others, 30 events per arm, labels mature after 30 days, 95 % of units mature, alarms at
     /// 0.1 % (split) and 5 % (guardrails), default costs.
-    pub fn new(primary: Metric, planned_units: u64) -> Self {
+    pub fn new(primary: Metric, planned_units: u64, planned_requests: u64) -> Self {
         let inference = match primary {
             Metric::UnitBadRate => Inference::EventProcess { strength: 50.0 },
             _ => Inference::ConfidenceSequence,
@@ -206,6 +209,7 @@ impl AnalysisPlan {
             alpha: 0.05,
             inference,
             planned_units,
+            planned_requests,
             secondary: Vec::new(),
             correction: Correction::Holm,
             guardrails: Vec::new(),
@@ -228,8 +232,9 @@ impl AnalysisPlan {
         if ![self.alpha, self.guardrail_alpha, self.srm_alpha].into_iter().all(within) {
             return refuse("error probabilities lie between 0 and 1".into());
         }
-        if !(0.0..=1.0).contains(&self.min_matured) || self.planned_units == 0 {
-            return refuse("min_matured is a share, planned_units at least 1".into());
+        let planned = self.planned_units.min(self.planned_requests);
+        if !(0.0..=1.0).contains(&self.min_matured) || planned == 0 {
+            return refuse("min_matured is a share, planned_units and requests at least 1".into());
         }
         if self.minor_units == 0 || self.maturity > days(366) {
             return refuse("minor_units at least 1, maturity at most 366 days".into());

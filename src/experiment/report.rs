@@ -307,7 +307,7 @@ pub struct ExperimentReport {
     pub switchers: u64,
     /// Share of requests old enough for their label.
     pub matured: f64,
-    /// Mature units as a share of those planned.
+    /// Share of the planned size that is there, in mature units or labelled requests as the primary metric counts.
     pub information: f64,
     /// Arms over all phases, the champion first.
     pub arms: Vec<ArmReport>,

@@ -57,7 +57,7 @@ pub struct Look {
     pub at: Timestamp,
     /// The phase that was running.
     pub phase: u16,
-    /// Share of the planned units that had matured.
+    /// Share of the planned size that was there.
     pub information: f64,
     /// Per challenger, what its evidence on the primary metric was.
     pub evidence: Vec<Evidence>,

@@ -193,6 +193,7 @@ pub(crate) fn ln_binomial_half_pmf(k: u64, n: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::excessive_precision)] // digits as the peers print them
 mod tests {
     use super::*;
 

@@ -5,7 +5,7 @@ mod statistics;
 mod sums;
 
 pub use statistics::{ExperimentStatistics, Recorded, RecorderConfig, RecorderCounters};
-pub(super) use sums::{ArmSums, Cohort, N_BINS, PAIR_BINS, PairSums, Sum};
+pub(super) use sums::{ArmSums, Cohort, N_BINS, N_BUCKETS, PAIR_BINS, PairSums, Sum};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::{EXPOSED, LABELLED, LABELLED_BAD, RequestMemory, UnitMemory, UnitState};
-use super::sums::{
-    ArmSums, Cohort, Labelled, N_BINS, N_BUCKETS, N_SUMS, PAIR_BINS, PairSums, WEIGHT_ONE,
-};
+use super::memory::{Page, RequestMemory, UnitMemory, UnitState};
+use super::sums::{ArmSums, Cohort, Labelled, PAIR_BINS, PairSums, WEIGHT_ONE};
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::evaluate::Costs;
@@ -21,11 +19,11 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecorderConfig {
-    /// Requests that are remembered so that a second record of one is noticed: at least the last half of them. 9 bytes
-    /// each at half filling, two generations.
+    /// Requests that are remembered so that a second record of one is noticed: at least the last half of them, and up to
+    /// 64 times as many where ids are neighbours. Some 64 bytes per page of 64 ids.
     pub requests: usize,
-    /// Units that are remembered, 48 bytes each at half filling. The split of the sample and rates per unit rest on them;
-    /// beyond, no verdict is given.
+    /// Units that are remembered, 32 to 64 bytes each with the room between them. The split of the sample and rates per unit rest on them; beyond, no
+    /// verdict is given.
     pub units: usize,
     /// Most days that requests are counted on.
     pub days: usize,
@@ -130,10 +128,12 @@ impl ExperimentStatistics {
             self.counters.unknown += 1;
             return Recorded::Unknown;
         }
-        if self.requests.mark(token.request, EXPOSED) & EXPOSED != 0 {
+        let (page, bit) = (self.requests.page(token.request), Page::bit(token.request));
+        if page.exposed & bit != 0 {
             self.counters.duplicates += 1;
             return Recorded::Duplicate;
         }
+        page.exposed |= bit;
         self.join_unit(token, false);
         if token.moved() {
             self.counters.moved += 1;
@@ -164,14 +164,14 @@ impl ExperimentStatistics {
             self.counters.outside_sample += 1;
             return Recorded::OutsideSample;
         }
-        let add = LABELLED | if bad { LABELLED_BAD } else { 0 };
-        let known = self.requests.mark(token.request, LABELLED);
-        if known & LABELLED != 0 {
+        let (page, bit) = (self.requests.page(token.request), Page::bit(token.request));
+        if page.labelled & bit != 0 {
             self.counters.duplicates += 1;
-            self.counters.contradictions += u64::from((known & LABELLED_BAD != 0) != bad);
+            self.counters.contradictions += u64::from((page.bad & bit != 0) != bad);
             return Recorded::Duplicate;
         }
-        self.requests.mark(token.request, add);
+        page.labelled |= bit;
+        page.bad |= if bad { bit } else { 0 };
         self.join_unit(token, bad);
         if token.moved() {
             self.counters.moved += 1;
@@ -315,13 +315,14 @@ impl ExperimentStatistics {
         out.u64(filled.clone().count() as u64);
         for (place, arm) in filled {
             out.u64(place as u64);
-            arm.buckets.iter().flatten().for_each(|sum| out.u64(*sum as u64));
+            arm.exposures.iter().flatten().for_each(|sum| out.u64(*sum as u64));
+            arm.outcomes.iter().flatten().for_each(|sum| out.u64(*sum as u64));
             arm.bins.iter().for_each(|bins| out.all(bins));
             out.u64(arm.latency.max());
             out.all(arm.latency.counts());
             out.u64(arm.days.len() as u64);
-            for (day, cohort) in &arm.days {
-                out.u64(i64::from(*day) as u64);
+            for cohort in &arm.days {
+                out.u64(i64::from(cohort.day) as u64);
                 out.u64(cohort.requests);
                 cohort.labels.iter().chain(&cohort.bad).for_each(|n| out.u64(u64::from(*n)));
             }
@@ -340,16 +341,12 @@ impl ExperimentStatistics {
         }
         let requests = self.requests.sorted();
         out.u64(requests.len() as u64);
-        requests.iter().for_each(|(request, flags)| out.all(&[*request, u64::from(*flags)]));
+        requests.iter().for_each(|p| out.all(&[p.page, p.exposed, p.labelled, p.bad]));
         let mut units: Vec<(EntityKey, UnitState)> = self.units.iter().collect();
         units.sort_unstable_by_key(|(unit, _)| *unit);
         out.u64(units.len() as u64);
         for (unit, state) in units {
-            let packed = u64::from(state.first_day as u32)
-                | u64::from(state.phase) << 32
-                | u64::from(state.arm) << 48
-                | u64::from(state.bad) << 56;
-            out.all(&[unit.0, packed]);
+            out.all(&[unit.0, state.pack()]);
         }
         let checksum = crc32fast::hash(&out.0);
         out.0.extend_from_slice(&checksum.to_le_bytes());
@@ -401,7 +398,10 @@ impl ExperimentStatistics {
             }
             let n_ages = new.n_ages;
             let arm = new.sums((place / new.n_arms) as u16, (place % new.n_arms) as u8);
-            for sum in arm.buckets.iter_mut().flatten() {
+            for sum in arm.exposures.iter_mut().flatten() {
+                *sum = read.i64()?;
+            }
+            for sum in arm.outcomes.iter_mut().flatten() {
                 *sum = read.i64()?;
             }
             for bin in arm.bins.iter_mut().flatten() {
@@ -418,7 +418,11 @@ impl ExperimentStatistics {
                     i32::try_from(read.i64()?).map_err(|_| corrupt("a day is out of range"))?;
                 let requests = read.u64()?;
                 let mut ages = || (0..n_ages).map(|_| u32_of(read.u64()?)).collect::<Result<_>>();
-                arm.days.insert(day, Cohort { requests, labels: ages()?, bad: ages()? });
+                let (labels, bad) = (ages()?, ages()?);
+                if arm.days.last().is_some_and(|last| last.day >= day) {
+                    return Err(corrupt("days do not rise"));
+                }
+                arm.days.push(Cohort { day, requests, labels, bad });
             }
         }
         for _ in 0..read.u64()? {
@@ -438,14 +442,15 @@ impl ExperimentStatistics {
             *new.pairs.get_mut(challenger).ok_or_else(|| corrupt("an arm is out of range"))? =
                 Some(pair);
         }
-        let n_requests = read.u64()? as usize;
-        if read.remaining() / 16 < n_requests {
+        let n_pages = read.u64()? as usize;
+        if read.remaining() / 32 < n_pages {
             return Err(corrupt("ends too early"));
         }
-        new.requests = RequestMemory::new(config.requests.max(2 * n_requests));
-        for _ in 0..n_requests {
-            let (request, flags) = (read.u64()?, read.u64()? as u8);
-            new.requests.mark(request, flags);
+        new.requests = RequestMemory::new(config.requests.max(2 * n_pages));
+        for _ in 0..n_pages {
+            let (page, exposed) = (read.u64()?, read.u64()?);
+            let page = Page { page, exposed, labelled: read.u64()?, bad: read.u64()? };
+            new.requests.join(page);
         }
         new.requests.set_forgotten(counters[7]);
         let n_units = read.u64()? as usize;
@@ -455,12 +460,7 @@ impl ExperimentStatistics {
         new.units = UnitMemory::new(config.units.max(n_units));
         for _ in 0..n_units {
             let (unit, packed) = (EntityKey(read.u64()?), read.u64()?);
-            let state = UnitState {
-                first_day: packed as u32 as i32,
-                phase: (packed >> 32) as u16,
-                arm: (packed >> 48) as u8,
-                bad: packed >> 56 != 0,
-            };
+            let state = UnitState::unpack(packed).ok_or_else(|| corrupt("a unit has no state"))?;
             new.units.join(unit, state);
         }
         new.units.set_refused(counters[6]);
@@ -524,5 +524,3 @@ fn weight(label_ppm: u32) -> i64 {
     let ppm = i64::from(label_ppm);
     (WEIGHT_ONE * 1_000_000 + ppm / 2) / ppm
 }
-
-const _: () = assert!(N_BINS.is_multiple_of(PAIR_BINS) && N_BUCKETS == 256 && N_SUMS == 15);

@@ -1,7 +1,5 @@
 //! What is counted per phase and arm: sums in whole numbers.
 
-use std::collections::BTreeMap;
-
 use crate::evaluate::Costs;
 use crate::stats::LatencyHistogram;
 
@@ -17,7 +15,7 @@ pub(in crate::experiment) const WEIGHT_ONE: i64 = 1 << 10;
 /// Losses are whole multiples of 2⁻¹⁶.
 const LOSS_ONE: f64 = 65_536.0;
 
-/// A sum over requests.
+/// A sum over requests, of one arm and variance bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(in crate::experiment) enum Sum {
@@ -25,10 +23,10 @@ pub(in crate::experiment) enum Sum {
     Requests,
     /// Those with an alert.
     Alerts,
+    /// Those whose label is to become known.
+    Sampled,
     /// Nanoseconds.
     Latency,
-    /// Requests whose label is to become known.
-    Sampled,
     /// Requests with a label, not weighted.
     Labels,
     /// Weights of labelled requests: bad with an alert.
@@ -53,11 +51,15 @@ pub(in crate::experiment) enum Sum {
     LogLoss,
 }
 
-pub(in crate::experiment) const N_SUMS: usize = Sum::LogLoss as usize + 1;
+/// Sums that an exposure adds to; those behind them belong to outcomes.
+const N_EXPOSURE_SUMS: usize = Sum::Labels as usize;
+const N_OUTCOME_SUMS: usize = Sum::LogLoss as usize + 1 - N_EXPOSURE_SUMS;
 
 /// Requests of one day, and their labels by age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::experiment) struct Cohort {
+    /// Day since 1970-01-01 UTC.
+    pub(in crate::experiment) day: i32,
     pub(in crate::experiment) requests: u64,
     /// Labels by whole days after the request; the last place holds all later ones.
     pub(in crate::experiment) labels: Box<[u32]>,
@@ -68,13 +70,15 @@ pub(in crate::experiment) struct Cohort {
 /// All counts of one arm in one phase, some 100 kB.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::experiment) struct ArmSums {
+    /// By variance bucket. Apart from the outcomes, because exposures are many and touch nothing else.
+    pub(in crate::experiment) exposures: Vec<[i64; N_EXPOSURE_SUMS]>,
     /// By variance bucket.
-    pub(in crate::experiment) buckets: Vec<[i64; N_SUMS]>,
+    pub(in crate::experiment) outcomes: Vec<[i64; N_OUTCOME_SUMS]>,
     /// Weights by score bin: bad, their squares, good, their squares.
     pub(in crate::experiment) bins: [Vec<u64>; 4],
     pub(in crate::experiment) latency: LatencyHistogram,
-    /// By day since 1970-01-01 UTC.
-    pub(in crate::experiment) days: BTreeMap<i32, Cohort>,
+    /// In order of days.
+    pub(in crate::experiment) days: Vec<Cohort>,
 }
 
 /// One labelled request as an arm sees it.
@@ -91,15 +95,16 @@ pub(super) struct Labelled {
 impl ArmSums {
     pub(super) fn new() -> Self {
         ArmSums {
-            buckets: vec![[0; N_SUMS]; N_BUCKETS],
+            exposures: vec![[0; N_EXPOSURE_SUMS]; N_BUCKETS],
+            outcomes: vec![[0; N_OUTCOME_SUMS]; N_BUCKETS],
             bins: std::array::from_fn(|_| vec![0; N_BINS]),
             latency: LatencyHistogram::default(),
-            days: BTreeMap::new(),
+            days: Vec::new(),
         }
     }
 
     pub(super) fn expose(&mut self, bucket: u8, alert: bool, sampled: bool, latency_nanos: u32) {
-        let sums = &mut self.buckets[usize::from(bucket)];
+        let sums = &mut self.exposures[usize::from(bucket)];
         sums[Sum::Requests as usize] += 1;
         sums[Sum::Alerts as usize] += i64::from(alert);
         sums[Sum::Sampled as usize] += i64::from(sampled);
@@ -116,21 +121,28 @@ impl ArmSums {
         n_ages: usize,
         max_days: usize,
     ) -> Option<&mut Cohort> {
-        if self.days.len() >= max_days && !self.days.contains_key(&day) {
-            return None;
-        }
-        Some(self.days.entry(day).or_insert_with(|| Cohort {
-            requests: 0,
-            labels: vec![0; n_ages].into(),
-            bad: vec![0; n_ages].into(),
-        }))
+        // Most requests are of the last day.
+        let place = match self.days.last() {
+            Some(last) if last.day == day => Ok(self.days.len() - 1),
+            _ => self.days.binary_search_by_key(&day, |cohort| cohort.day),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(_) if self.days.len() >= max_days => return None,
+            Err(place) => {
+                let [labels, bad] = [(); 2].map(|()| vec![0; n_ages].into());
+                self.days.insert(place, Cohort { day, requests: 0, labels, bad });
+                place
+            }
+        };
+        Some(&mut self.days[place])
     }
 
     pub(super) fn label(&mut self, row: Labelled, costs: &Costs, minor_units: f64) {
         let Labelled { bucket, bad, alert, score, amount, weight } = row;
-        let sums = &mut self.buckets[usize::from(bucket)];
+        let sums = &mut self.outcomes[usize::from(bucket)];
         let mut add = |sum: Sum, value: i64| {
-            let place = &mut sums[sum as usize];
+            let place = &mut sums[sum as usize - N_EXPOSURE_SUMS];
             *place = place.saturating_add(value);
         };
         add(Sum::Labels, 1);
@@ -162,24 +174,35 @@ impl ArmSums {
     }
 
     pub(in crate::experiment) fn merge(&mut self, other: &ArmSums) {
-        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+        let add = |mine: &mut [i64], theirs: &[i64]| {
             mine.iter_mut().zip(theirs).for_each(|(a, b)| *a = a.saturating_add(*b));
-        }
+        };
+        add(self.exposures.as_flattened_mut(), other.exposures.as_flattened());
+        add(self.outcomes.as_flattened_mut(), other.outcomes.as_flattened());
         for (mine, theirs) in self.bins.iter_mut().zip(&other.bins) {
             mine.iter_mut().zip(theirs).for_each(|(a, b)| *a = a.saturating_add(*b));
         }
         self.latency.merge(&other.latency);
-        for (&day, theirs) in &other.days {
-            let Some(mine) = self.cohort(day, theirs.labels.len(), usize::MAX) else { continue };
+        for theirs in &other.days {
+            let n_ages = theirs.labels.len();
+            let Some(mine) = self.cohort(theirs.day, n_ages, usize::MAX) else { continue };
             mine.requests += theirs.requests;
             mine.labels.iter_mut().zip(&theirs.labels).for_each(|(a, b)| *a += b);
             mine.bad.iter_mut().zip(&theirs.bad).for_each(|(a, b)| *a += b);
         }
     }
 
+    /// A sum over the requests of one bucket.
+    pub(in crate::experiment) fn of_bucket(&self, bucket: usize, sum: Sum) -> i64 {
+        match (sum as usize).checked_sub(N_EXPOSURE_SUMS) {
+            None => self.exposures[bucket][sum as usize],
+            Some(place) => self.outcomes[bucket][place],
+        }
+    }
+
     /// A sum over all buckets.
     pub(in crate::experiment) fn total(&self, sum: Sum) -> i64 {
-        self.buckets.iter().fold(0, |total, bucket| total.saturating_add(bucket[sum as usize]))
+        (0..N_BUCKETS).fold(0, |total, bucket| total.saturating_add(self.of_bucket(bucket, sum)))
     }
 }
 

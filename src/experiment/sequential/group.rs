@@ -54,7 +54,7 @@ pub fn boundaries(information: &[f64], alpha: f64, spending: Spending) -> Result
     spending.check()?;
     let rising = information.windows(2).all(|pair| pair[0] < pair[1]);
     let within = information.iter().all(|t| *t > 0.0 && *t <= 1.0);
-    if !(alpha > 0.0 && alpha < 1.0) || !rising || !within {
+    if !(alpha > 0.0 && alpha < 1.0 && rising && within) {
         let reason = format!("{information:?} does not rise within (0, 1], or alpha is {alpha}");
         return Err(Error::input("information", reason));
     }
