@@ -31,7 +31,10 @@ impl Measured {
 /// requests, no labels, one class.
 pub(super) fn value(sums: &ArmSums, metric: Metric, minor_units: f64) -> Option<f64> {
     match functional(metric) {
-        Some(functional) => functional(&weights(sums).0, &weights(sums).1),
+        Some(functional) => {
+            let (bad, good) = class_bins(sums);
+            functional(&bad.weights, &good.weights)
+        }
         None => Some(measure(sums, metric, minor_units, Seed(0))?.estimate().value),
     }
 }
@@ -135,11 +138,6 @@ pub(super) fn label_coverage(sums: &ArmSums) -> Option<ClusteredRatio> {
 }
 
 /// Weights of bad and of good rows by score bin.
-fn weights(sums: &ArmSums) -> (Vec<f64>, Vec<f64>) {
-    let (bad, good) = class_bins(sums);
-    (bad.weights, good.weights)
-}
-
 fn class_bins(sums: &ArmSums) -> (WeightedBins, WeightedBins) {
     // Weights are steps of 1/1024, their squares of 1/1024².
     let scaled = |bins: &[u64], step: f64| bins.iter().map(|&bin| bin as f64 / step).collect();

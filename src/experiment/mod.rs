@@ -40,7 +40,9 @@
 mod allocation;
 mod analysis;
 mod bandit;
+mod basis;
 mod config;
+mod evidence;
 mod maturity;
 mod measure;
 mod plan;
@@ -52,6 +54,7 @@ mod slot;
 mod srm;
 mod state;
 mod token;
+mod verdict;
 
 pub use allocation::{Allocation, MAX_ARMS, Owner};
 pub use bandit::{ThompsonConfig, chance_of_lowest};

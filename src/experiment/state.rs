@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::allocation::Allocation;
-use super::analysis::Subject;
+use super::basis::Subject;
 use super::config::{ExperimentConfig, Mode};
 use super::plan::Inference;
 use super::record::ExperimentStatistics;
