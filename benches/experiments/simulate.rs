@@ -73,7 +73,7 @@ fn level(alpha: f64, runs: u32) -> Promise {
     Promise::AtMost(alpha + 3.0 * error(alpha, runs))
 }
 
-/// Not below what another implementation reached, but for three standard errors of the difference.
+/// Not below what that simulation reached in `theirs` runs, but for three standard errors of the difference.
 fn anchor(share: f64, theirs: u32, runs: u32) -> Promise {
     Promise::AtLeast(share - 3.0 * error(share, theirs).hypot(error(share, runs)))
 }
@@ -175,7 +175,7 @@ fn every_event(table: &mut Table, name: &str, rate: f64, share: f64, units: f64)
     table.line(&format!("{name}: naive z, beside it"), share(naive), Promise::Shown);
 }
 
-/// Power and false positives at the looks of the anchors; theirs are from `sim_anchor` runs of 3,000.
+/// Power and false positives, beside what an independent simulation in Python reached in 3,000 runs at the same looks.
 fn power(table: &mut Table) {
     const RUNS: u32 = 2000;
     table.title("Power at known lifts, 100 looks (group-sequential: 5)");
