@@ -17,7 +17,7 @@
 //! | 5 | [`train`] | a trainer, a data set | [`TrainingRun`](train::TrainingRun) |
 //! | 6 | [`evaluate`] | scores, labels | [`EvaluationReport`](evaluate::EvaluationReport) |
 //! | 7 | [`registry`] | a training run | [`ModelVersion`](registry::ModelVersion), a champion, the audit trail |
-//! | 8 | [`experiment`] | an entity | [`Assignment`](experiment::Assignment), by a [`Router`](experiment::Router) |
+//! | 8 | [`experiment`] | an entity; late labels | [`Assignment`](experiment::Assignment), by a [`Router`](experiment::Router); [`ExperimentReport`](experiment::ExperimentReport) |
 //! | 9 | [`serve`] | a row, an assignment | [`Prediction`](serve::Prediction) |
 //! | 10 | [`monitor`] | predictions, late labels | [`Finding`](monitor::Finding)s |
 //! | 11 | [`drift`] | live rows, a reference | [`DriftReport`](drift::DriftReport) |

@@ -11,7 +11,7 @@ use crate::alert::{Alert, AlertEngine};
 use crate::dataset::Dataset;
 use crate::drift::{DriftReport, DriftWindow, ReferenceProfile};
 use crate::error::{Error, Result};
-use crate::experiment::{HashRouter, Router};
+use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
 use crate::model::{ModelExt, Trainer};
@@ -33,6 +33,8 @@ pub struct LifecycleConfig {
     pub slot: String,
     /// Entity that requests are routed by, a customer or a card.
     pub unit: String,
+    /// Money field with the amount at stake, for experiments; `None` where only counts matter.
+    pub amount: Option<String>,
     /// How live features treat late events, and how much they keep.
     pub online: OnlineConfig,
     /// Decision where a model gives no score.
@@ -51,6 +53,7 @@ impl LifecycleConfig {
         LifecycleConfig {
             slot: slot.to_owned(),
             unit: unit.to_owned(),
+            amount: None,
             online: OnlineConfig::default(),
             fallback: Decision::Review,
             monitor: MonitorConfig::default(),
@@ -69,6 +72,8 @@ pub struct Parts<E> {
     pub registry: Arc<ModelRegistry>,
     /// Which arm answers; arm 0 is the champion, the next ones the challengers.
     pub router: Arc<dyn Router>,
+    /// Counts the exposures and outcomes of a running experiment; its router goes with it.
+    pub recorder: Option<Arc<ExperimentRecorder>>,
     /// Predictions kept for inspection.
     pub log: Arc<dyn PredictionLog>,
     /// Rules and sinks.
@@ -83,6 +88,7 @@ impl<E> Parts<E> {
             features,
             registry,
             router: Arc::new(HashRouter::champion_only()),
+            recorder: None,
             log: Arc::new(InMemoryPredictionLog::new(10_000).expect("a capacity above zero")),
             alerts: AlertEngine::new(Vec::new(), Vec::new()).expect("no rule to refuse"),
         }
@@ -98,7 +104,10 @@ pub struct Lifecycle<E> {
     features: OnlineFeatures<E>,
     unit: usize,
     registry: Arc<ModelRegistry>,
+    /// Position of the money field at stake.
+    amount: Option<usize>,
     router: Arc<dyn Router>,
+    recorder: Option<Arc<ExperimentRecorder>>,
     service: ModelService,
     log: Arc<dyn PredictionLog>,
     monitor: Monitor,
@@ -155,7 +164,7 @@ impl<E> Lifecycle<E> {
     /// for drift.
     ///
     /// # Errors
-    /// `NotFound` if the slot has no champion or the events no such entity; `InvalidConfig` if the router knows more arms
+    /// `NotFound` if the slot has no champion or the events no such entity or money field; `InvalidConfig` if the router knows more arms
     /// than there are models; `SchemaMismatch` if a model takes other features; what the registry and the parts return.
     pub fn new(
         config: LifecycleConfig,
@@ -163,7 +172,7 @@ impl<E> Lifecycle<E> {
         challengers: &[ModelRef],
         reference: ReferenceProfile,
     ) -> Result<Self> {
-        let Parts { features, registry, router, log, alerts } = parts;
+        let Parts { features, registry, router, recorder, log, alerts } = parts;
         let champion = registry
             .champion(&config.slot)
             .ok_or_else(|| Error::NotFound { kind: "champion of", id: config.slot.clone() })?;
@@ -179,7 +188,12 @@ impl<E> Lifecycle<E> {
         };
         let arms = models.into_iter().map(deploy).collect::<Result<Vec<_>>>()?;
         let window = DriftWindow::new(Arc::new(reference));
+        let money = |name: &String| {
+            let position = features.events().money_position(name);
+            position.ok_or_else(|| Error::NotFound { kind: "money field", id: name.clone() })
+        };
         Ok(Lifecycle {
+            amount: config.amount.as_ref().map(money).transpose()?,
             unit: features.events().entity_position(&config.unit)?,
             service: ModelService::new(features.schema().clone(), arms, config.fallback)?,
             features: features.online(config.online)?,
@@ -188,6 +202,7 @@ impl<E> Lifecycle<E> {
             gate: Gate::new(config.gate)?,
             registry,
             router,
+            recorder,
             log,
             alerts,
             config,
@@ -225,11 +240,18 @@ impl<E> Lifecycle<E> {
         self.features.observe(event, row)?;
         lap(Lap::Feature);
         let unit = events.read_entity(self.unit, event);
-        let assignment = self.router.route(unit);
-        lap(Lap::Route);
         let (id, at) = (events.id(event), events.time(event));
-        let prediction = self.service.predict(id, at, unit, assignment, row)?;
+        let assignment = self.router.route(unit, id, at);
+        lap(Lap::Route);
+        let mut prediction = self.service.predict(id, at, unit, assignment, row)?;
+        if let (Some(amount), Some(token)) = (self.amount, prediction.exposure) {
+            let (minor, _) = events.read_money(amount, event);
+            prediction.exposure = Some(token.with_amount(minor));
+        }
         lap(Lap::Predict);
+        if let (Some(recorder), Some(token)) = (&self.recorder, &prediction.exposure) {
+            recorder.expose(token);
+        }
         self.log.record(&prediction);
         self.monitor.record(&prediction);
         let mut drift = self.drift();
@@ -247,6 +269,22 @@ impl<E> Lifecycle<E> {
     pub fn label(&self, event: &E, bad: bool) -> (LabelOutcome, LabelJoin) {
         let id = self.features.plan().events().id(event);
         (self.features.label(event, bad), self.monitor.label(id, bad))
+    }
+
+    /// [`label`](Self::label), and the same to the experiment that the request was part of: `exposure` is that of its
+    /// [`Prediction`], `at` the moment when the label became known. `Unknown` without a recorder.
+    pub fn label_exposed(
+        &self,
+        event: &E,
+        bad: bool,
+        exposure: &ExposureToken,
+        at: Timestamp,
+    ) -> (LabelOutcome, LabelJoin, Recorded) {
+        let (feature, monitor) = self.label(event, bad);
+        let recorder = self.recorder.as_ref();
+        let recorded =
+            recorder.map_or(Recorded::Unknown, |recorder| recorder.outcome(exposure, bad, at));
+        (feature, monitor, recorded)
     }
 
     /// Looks at what has become known by `now`, closes the drift stretch if it has lasted a bucket, and moves the alerts.

@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use riskcycle::dataset::Dataset;
 use riskcycle::drift::ReferenceProfile;
-use riskcycle::experiment::HashRouter;
+use riskcycle::experiment::{
+    AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, Metric, Mode, RecorderConfig,
+    RoutingConfig,
+};
 use riskcycle::lifecycle::{Lap, Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{LogisticRegression, ModelExt};
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{Artifact, ModelRegistry};
 use riskcycle::testing::handbook::{self, START, Transaction};
 use riskcycle::train::TrainingRun;
-use riskcycle::{FeatureSchema, Seed};
+use riskcycle::{FeatureSchema, Seed, Signature};
 
 struct Counting;
 
@@ -70,8 +73,19 @@ fn lifecycle() -> Lifecycle<Transaction> {
         registry.register(&artifact, START).unwrap().model
     });
     registry.promote("cards", &two[0], "bert", "first", START).unwrap();
-    let router = Arc::new(HashRouter::new("half", &[500_000, 500_000]).unwrap());
-    let parts = Parts { router, ..Parts::in_memory(plan, registry) };
+    let experiment = ExperimentConfig {
+        name: "half".into(),
+        arms: two.to_vec(),
+        routing: RoutingConfig::new("half", &[500_000, 500_000]),
+        mode: Mode::AbTest,
+        plan: AnalysisPlan::new(Metric::UnitBadRate, 1000, 100_000),
+    };
+    let sign = Signature::new("bert", "test", START);
+    let experiment = Experiment::new(experiment, sign).unwrap();
+    experiment.start(sign).unwrap();
+    let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default(), 1).unwrap();
+    let (router, recorder) = (experiment.router(), Some(Arc::new(recorder)));
+    let parts = Parts { router, recorder, ..Parts::in_memory(plan, registry) };
     let reference = ReferenceProfile::new(&data, &scores, 10).unwrap();
     let config = LifecycleConfig::new("cards", "customer");
     Lifecycle::new(config, parts, &two[1..], reference).unwrap()

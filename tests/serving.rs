@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
 use riskcycle::drift::{DriftWindow, ReferenceProfile};
-use riskcycle::experiment::{Assignment, HashRouter, Router};
+use riskcycle::experiment::{Assignment, AssignmentReason};
 use riskcycle::model::LogisticModel;
 use riskcycle::monitor::{
     Finding, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
@@ -14,43 +13,6 @@ use riskcycle::ndarray::Array2;
 use riskcycle::retrain::{Gate, GateConfig, Scored};
 use riskcycle::serve::{Decision, Deployment, ModelService, Prediction};
 use riskcycle::{EntityKey, FeatureSchema, ModelRef, Seed, Timestamp, days};
-
-/// XXH3 and the multiply-shift by the Python package xxhash 4.1.0: salt, key, slot.
-const SLOTS: [(&str, u64, u32); 10] = [
-    ("card-fraud-1", 0, 315_142),
-    ("card-fraud-1", 1, 343_955),
-    ("card-fraud-1", 42, 770_112),
-    ("card-fraud-1", 4_294_967_296, 865_498),
-    ("card-fraud-1", u64::MAX, 148_139),
-    ("é 用户 😀", 0, 245_185),
-    ("é 用户 😀", 1, 679_285),
-    ("é 用户 😀", 42, 50_508),
-    ("é 用户 😀", 4_294_967_296, 931_877),
-    ("é 用户 😀", u64::MAX, 87_799),
-];
-
-#[test]
-fn another_language_reproduces_every_assignment() {
-    for (salt, key, slot) in SLOTS {
-        let router = HashRouter::new(salt, &[slot, 1, 999_999 - slot]).unwrap();
-        assert_eq!(router.slot(EntityKey(key)), slot);
-        assert_eq!(router.route(EntityKey(key)), Assignment { arm: 1 }); // half-open on the right
-    }
-}
-
-proptest! {
-    #[test]
-    fn raising_a_challengers_share_moves_nobody_away_from_it(
-        key in any::<u64>(), small in 0u32..=1_000_000, more in 0u32..=1_000_000,
-    ) {
-        let large = small.saturating_add(more).min(1_000_000);
-        let arm = |share: u32| {
-            let router = HashRouter::new("ramp", &[1_000_000 - share, share]).unwrap();
-            router.route(EntityKey(key)).arm
-        };
-        prop_assert!(arm(small) <= arm(large));
-    }
-}
 
 fn schema() -> FeatureSchema {
     FeatureSchema::new(["x"]).unwrap()
@@ -62,9 +24,13 @@ fn deployment(version: u32, intercept: f64) -> Deployment {
     Deployment { version, model: Arc::new(model), threshold: 0.5 }
 }
 
-fn predict(service: &ModelService, arm: u16, x: f64) -> Prediction {
-    let unit = EntityKey(7);
-    service.predict(1, Timestamp::default(), unit, Assignment { arm }, &[x]).unwrap()
+fn assigned(arm: u8) -> Assignment {
+    Assignment { arm, reason: AssignmentReason::Assigned, ..Assignment::champion() }
+}
+
+fn predict(service: &ModelService, arm: u8, x: f64) -> Prediction {
+    let assignment = assigned(arm);
+    service.predict(1, Timestamp::default(), EntityKey(7), assignment, &[x]).unwrap()
 }
 
 #[test]
@@ -79,6 +45,33 @@ fn each_arm_answers_with_its_own_model_and_an_arm_that_is_gone_with_the_champion
     service.deploy(vec![deployment(3, 0.0)]).unwrap();
     let moved = predict(&service, 1, -1.0);
     assert_eq!((moved.model.version, moved.assignment.arm), (3, 0));
+    assert_eq!(moved.exposure, None); // the champion answered for somebody else's arm
+}
+
+#[test]
+fn in_shadow_every_arm_scores_and_the_champion_answers() {
+    let arms = vec![deployment(1, 0.0), deployment(2, 5.0)];
+    let service = ModelService::new(schema(), arms, Decision::Review).unwrap();
+    let assignment = Assignment { shadow: true, ..assigned(0) };
+    let unit = EntityKey(7);
+    let prediction = service.predict(1, Timestamp::default(), unit, assignment, &[-1.0]).unwrap();
+    assert_eq!((prediction.model.version, prediction.decision), (1, Decision::Approve));
+    let token = prediction.exposure.unwrap();
+    assert_eq!((token.alert(0), token.alert(1)), (false, true));
+    let expected = [0.0, 5.0].map(|intercept: f64| 1.0 / (1.0 + (1.0 - intercept).exp()));
+    for (arm, expected) in (0..).zip(expected) {
+        assert!((token.score(arm).unwrap() - expected).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn a_request_that_is_let_through_passes_and_its_token_remembers_what_the_model_said() {
+    let service = ModelService::new(schema(), vec![deployment(1, 5.0)], Decision::Review).unwrap();
+    let assignment = Assignment { let_through: true, let_through_ppm: 50_000, ..assigned(0) };
+    let unit = EntityKey(7);
+    let prediction = service.predict(1, Timestamp::default(), unit, assignment, &[0.0]).unwrap();
+    assert_eq!(prediction.decision, Decision::Approve);
+    assert!(prediction.exposure.unwrap().alert(0));
 }
 
 #[test]
@@ -86,8 +79,7 @@ fn a_row_without_a_score_gets_the_fallback() {
     let service = ModelService::new(schema(), vec![deployment(1, 0.0)], Decision::Approve).unwrap();
     let prediction = predict(&service, 0, f64::NAN);
     assert_eq!((prediction.score, prediction.decision), (None, Decision::Approve));
-    let wide =
-        service.predict(1, Timestamp::default(), EntityKey(1), Assignment { arm: 0 }, &[0.0, 1.0]);
+    let wide = service.predict(1, Timestamp::default(), EntityKey(1), assigned(0), &[0.0, 1.0]);
     assert!(wide.is_err());
 }
 
@@ -128,10 +120,11 @@ fn prediction(id: u64, day: u64, score: Option<f64>, review: bool) -> Prediction
         id,
         at: Timestamp::default().plus(days(day)),
         unit: EntityKey(id),
-        assignment: Assignment { arm: 0 },
+        assignment: assigned(0),
         model: ModelRef { name: "m".into(), version: 1 },
         score,
         decision: if review { Decision::Review } else { Decision::Approve },
+        exposure: None,
     }
 }
 

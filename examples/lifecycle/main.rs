@@ -226,6 +226,7 @@ fn run(options: &Options) -> Result<()> {
         features: plan,
         registry: registry.clone(),
         router: Arc::new(HashRouter::new("card-fraud-1", &[800_000, 200_000])?),
+        recorder: None,
         log: Arc::new(InMemoryPredictionLog::new(10_000)?),
         alerts: AlertEngine::new(rules(), vec![sink.clone(), Arc::new(StderrAlertSink)])?,
     };

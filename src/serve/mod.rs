@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::experiment::Assignment;
+use crate::experiment::{Assignment, ExposureToken};
 use crate::ids::{EntityKey, ModelRef};
 use crate::model::{Model, ModelExt};
 use crate::schema::FeatureSchema;
@@ -47,8 +47,10 @@ pub struct Prediction {
     pub model: ModelRef,
     /// Probability of bad, `0.0..=1.0`; `None` if the model could not score the row, and the decision is the fallback.
     pub score: Option<f64>,
-    /// What to do.
+    /// What to do: what the model says, or approval of a request that is let through to learn its label.
     pub decision: Decision,
+    /// The request's part in an experiment, to be kept and handed back with the label; `None` if it has none.
+    pub exposure: Option<ExposureToken>,
 }
 
 /// Scores requests with the deployments of its arms, and swaps them without pausing readers.
@@ -104,7 +106,8 @@ impl ModelService {
     }
 
     /// Answers one request. An assignment to an arm that is not deployed is answered by the champion, as its
-    /// `assignment` then says. No allocation.
+    /// `assignment` then says. In shadow the other arms score it too; one that fails there has no score, and the answer
+    /// stands. No allocation.
     ///
     /// # Errors
     /// `SchemaMismatch` if the row has another width than the schema, or whatever a host's own model returns.
@@ -119,14 +122,30 @@ impl ModelService {
         let arms = self.deployments();
         let (arm, assignment) = match arms.get(usize::from(assignment.arm)) {
             Some(arm) => (arm, assignment),
-            None => (&arms[0], Assignment { arm: 0 }),
+            None => (&arms[0], Assignment::champion()),
         };
         let score = Some(arm.model.score_row(row)?).filter(|score| !score.is_nan());
-        let decision = match score {
+        let said = self.decide(arm, score);
+        let alert = said == Decision::Review;
+        let mut exposure = ExposureToken::new(&assignment, unit, id, at, score, alert);
+        if assignment.shadow {
+            for (number, shadow) in (0u8..).zip(arms.iter()).skip(1) {
+                let score = shadow.model.score_row(row).ok().filter(|score| !score.is_nan());
+                let alert = self.decide(shadow, score) == Decision::Review;
+                exposure = exposure.map(|token| token.with_score(number, score, alert));
+            }
+        }
+        let decision = if assignment.let_through { Decision::Approve } else { said };
+        let model = arm.version.clone();
+        Ok(Prediction { id, at, unit, assignment, model, score, decision, exposure })
+    }
+
+    /// What an arm says of a score.
+    fn decide(&self, arm: &Deployment, score: Option<f64>) -> Decision {
+        match score {
             Some(score) if score >= arm.threshold => Decision::Review,
             Some(_) => Decision::Approve,
             None => self.fallback,
-        };
-        Ok(Prediction { id, at, unit, assignment, model: arm.version.clone(), score, decision })
+        }
     }
 }

@@ -34,6 +34,17 @@ impl LatencyHistogram {
         self.max = self.max.max(other.max);
     }
 
+    /// Counts by bucket, and [`max`](Self::max): all there is to write down.
+    pub(crate) fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// The histogram with these counts by bucket; places that are missing count nothing.
+    pub(crate) fn from_counts(mut counts: Vec<u64>, max: u64) -> Self {
+        counts.resize(N_BUCKETS, 0);
+        LatencyHistogram { total: counts.iter().sum(), counts, max }
+    }
+
     /// Number of latencies counted.
     pub fn count(&self) -> u64 {
         self.total

@@ -1,18 +1,39 @@
 //! The mathematics that several stages share: bins, quantiles, distances between distributions, association,
-//! histograms.
+//! histograms, tests and intervals.
 
 mod bins;
 mod correlation;
+mod cuped;
+mod delong;
 mod histogram;
+mod interval;
+mod log_rank;
+mod mcnemar;
+mod multiple_testing;
 mod mutual_information;
+mod power;
+mod proportion;
 mod psi;
+mod ratio;
+pub(crate) mod special;
 mod weight_of_evidence;
+mod welch;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
 pub(crate) use correlation::RankedColumn;
 pub use correlation::{pearson, spearman};
+pub use cuped::{CovariateSums, Cuped};
+pub use delong::{AucComparison, AucEstimate, WeightedBins};
 pub use histogram::LatencyHistogram;
+pub use interval::Interval;
+pub use log_rank::log_rank;
+pub use mcnemar::Discordant;
+pub use multiple_testing::{benjamini_hochberg, e_benjamini_hochberg, holm};
 pub use mutual_information::mutual_information;
+pub use power::{PowerPlan, design_effect};
+pub use proportion::{GoodnessOfFit, Proportion, TwoProportions, ZTest, goodness_of_fit};
 pub use psi::{Psi, population_stability_index};
+pub use ratio::{ClusteredRatio, Estimate, effective_sample_size};
 pub use weight_of_evidence::{WeightOfEvidence, weight_of_evidence};
+pub use welch::{RelativeLift, SampleMoments, WelchTest};

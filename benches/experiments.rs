@@ -1,0 +1,165 @@
+//! Speed of routing and recording, and simulations of what the statistics promise.
+//!
+//! ```text
+//! cargo bench --bench experiments                  both
+//! cargo bench --bench experiments -- speed         nanoseconds and allocations of route, expose, outcome
+//! cargo bench --bench experiments -- simulate      error rates, power, coverage; fails where a promise is not kept
+//! ```
+//! Peers of the routing: `cargo bench -p riskcycle-peers --bench routing`.
+
+#[path = "experiments/simulate.rs"]
+mod simulate;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use riskcycle::experiment::{
+    AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, ExperimentStatistics,
+    ExposureToken, HashRouter, Holdout, LayerRange, Metric, Mode, RecorderConfig, Router,
+    RoutingConfig,
+};
+use riskcycle::stats::LatencyHistogram;
+use riskcycle::{EntityKey, ModelRef, Signature, Timestamp, days};
+
+/// Counts what the system's allocator hands out.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// The allocator's own trait is unsafe; every call goes straight to the system's.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let kept = match args.first().map(String::as_str) {
+        None => {
+            speed();
+            simulate::run()
+        }
+        Some("speed") => {
+            speed();
+            true
+        }
+        Some("simulate") => simulate::run(),
+        Some(other) => {
+            eprintln!("error: {other} is not known; known are speed and simulate");
+            return ExitCode::FAILURE;
+        }
+    };
+    if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+const NOW: Timestamp = Timestamp::from_date(2026, 1, 5);
+const CALLS: u64 = 1_000_000;
+
+fn speed() {
+    println!("nanoseconds per call, by batches of 100          p50     p99   allocations per call");
+    let base = RoutingConfig::new("card-fraud-7", &[500_000, 500_000]);
+    let layer = Some(LayerRange { layer: "scoring".into(), from: 0, to: 900_000 });
+    let layered = RoutingConfig { layer, exposure_ppm: 800_000, ..base.clone() };
+    let full = RoutingConfig {
+        holdout: Some(Holdout { name: "2026".into(), share_ppm: 50_000 }),
+        overrides: (0..100).map(|unit| (EntityKey(u64::MAX - unit), 1)).collect(),
+        let_through_ppm: 20_000,
+        ..layered.clone()
+    };
+    for (name, config) in [
+        ("route, two arms", base.clone()),
+        ("route, with layer and exposure", layered),
+        ("route, with all: holdout, overrides, let-through", full),
+    ] {
+        let router = HashRouter::configured(config).expect("sound settings");
+        measure(name, |i| {
+            black_box(router.route(black_box(EntityKey(i)), i, NOW));
+        });
+    }
+    let router = HashRouter::new("card-fraud-7", &[500_000, 500_000]).expect("sound settings");
+    let names: Vec<String> = (0..1024).map(|i| format!("customer-{i:012}")).collect();
+    measure("route, text key of 21 bytes", |i| {
+        let unit = EntityKey::from(names[(i % 1024) as usize].as_str());
+        black_box(router.route(unit, i, NOW));
+    });
+
+    let sign = Signature::new("bench", "bench", NOW);
+    let version = |version| ModelRef { name: "m".into(), version };
+    let config = ExperimentConfig {
+        name: "bench".into(),
+        arms: vec![version(1), version(2)],
+        routing: base,
+        mode: Mode::AbTest,
+        plan: AnalysisPlan::new(Metric::UnitBadRate, 100_000, 1_000_000),
+    };
+    let experiment = Experiment::new(config, sign).expect("a sound plan");
+    experiment.start(sign).expect("a draft");
+    let router = experiment.router();
+    // A request in turn of 50,000 units, as a portfolio sends them.
+    let tokens: Vec<ExposureToken> = (0..CALLS)
+        .map(|i| {
+            let unit = EntityKey(i.wrapping_mul(0x9E37_79B9) % 50_000);
+            let assignment = router.route(unit, i, NOW);
+            let score = (i % 1000) as f64 / 1000.0;
+            let token = ExposureToken::new(&assignment, unit, i, NOW, Some(score), score > 0.9);
+            token.expect("everybody takes part").with_amount(1000).with_latency(500)
+        })
+        .collect();
+    for shards in [1, 4] {
+        let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default(), shards);
+        let recorder = recorder.expect("sound settings");
+        measure(&format!("expose, {shards} shards"), |i| {
+            black_box(recorder.expose(&tokens[i as usize]));
+        });
+        measure(&format!("outcome, {shards} shards"), |i| {
+            let token = &tokens[i as usize];
+            black_box(recorder.outcome(token, i % 500 == 0, NOW.plus(days(3))));
+        });
+    }
+    let statistics = ExperimentStatistics::new(&experiment, RecorderConfig::default());
+    let mut statistics = statistics.expect("sound settings");
+    measure("expose, without a lock: one thread's own counts", |i| {
+        black_box(statistics.expose(&tokens[i as usize]));
+    });
+    measure("outcome, without a lock: one thread's own counts", |i| {
+        let token = &tokens[i as usize];
+        black_box(statistics.outcome(token, i % 500 == 0, NOW.plus(days(3))));
+    });
+    let start = Instant::now();
+    let report = experiment.report(&statistics, NOW.plus(days(60)));
+    println!("a report of {CALLS} requests: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
+    black_box(report);
+}
+
+fn measure(name: &str, mut call: impl FnMut(u64)) {
+    const BATCH: u64 = 100;
+    let mut histogram = LatencyHistogram::default();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for batch in 0..CALLS / BATCH {
+        let start = Instant::now();
+        (batch * BATCH..(batch + 1) * BATCH).for_each(&mut call);
+        // In tenths of a nanosecond.
+        histogram.record((start.elapsed().as_nanos() as u64) * 10 / BATCH);
+    }
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let tenths = |q: f64| histogram.quantile(q).unwrap_or(0) as f64 / 10.0;
+    println!(
+        "{name:<48} {:>6.1}  {:>6.1}   {}",
+        tenths(0.5),
+        tenths(0.99),
+        allocations as f64 / CALLS as f64
+    );
+}
