@@ -1,7 +1,14 @@
-//! Stage 3, dataset. Takes features and labels; gives a [`Dataset`] to train and evaluate on, and its splits in time.
+//! Stage 3, dataset. Takes features and labels; gives a [`Dataset`] to train and evaluate on, and its splits.
 
+#[cfg(feature = "csv")]
+mod csv;
+mod fold;
 mod split;
 
+#[cfg(feature = "csv")]
+pub use csv::{CsvFeature, CsvKind, CsvLayout};
+pub use fold::FoldPlan;
+pub(crate) use fold::shuffle;
 pub use split::{SplitRows, TimeSplit};
 
 use ndarray::{Array2, ArrayView2, Axis};

@@ -1,9 +1,8 @@
 //! What a model loses when a feature tells it nothing any more.
 
-use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, shuffle};
 use crate::error::{Error, Result};
 use crate::evaluate::ranking::Ranking;
 use crate::evaluate::selection::map;
@@ -131,13 +130,8 @@ fn score_shuffled(
 
 /// The rows in random order (Fisher and Yates). The baseline's ranking has refused more rows than a `u32` counts.
 fn shuffled_rows(n_rows: usize, seed: Seed) -> Vec<u32> {
-    let mut rng = seed.rng();
     let mut rows: Vec<u32> = (0..n_rows as u32).collect();
-    for i in (1..rows.len()).rev() {
-        // A multiplication in place of a remainder: no place is likelier than another by more than 2^-32.
-        let other = (u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64;
-        rows.swap(i, other as usize);
-    }
+    shuffle(&mut rows, &mut seed.rng());
     rows
 }
 
