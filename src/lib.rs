@@ -49,6 +49,7 @@ pub mod seed;
 mod ids;
 mod schema;
 mod audit;
+mod parallel;
 
 // Mathematics that several stages share.
 pub mod stats;

@@ -6,9 +6,6 @@
 
 use std::collections::HashMap;
 
-#[cfg(feature = "parallel")]
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
 use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::definition::Current;
@@ -17,6 +14,7 @@ use crate::feature::plan::{FeaturePlan, StreamPlan};
 use crate::feature::replay::{Arrivals, LabelArrival};
 use crate::feature::window::{Term, View, WindowColumn};
 use crate::ids::EntityKey;
+use crate::parallel::{for_each, map, n_threads};
 
 impl<E: Sync> FeaturePlan<E> {
     /// The features of every event as they stood at its moment. Events may come in any order; rows keep it. Labels with a
@@ -353,34 +351,4 @@ fn partition(mut low: u32, mut high: u32, before: impl Fn(u32) -> bool) -> u32 {
         if before(middle) { low = middle + 1 } else { high = middle }
     }
     low
-}
-
-#[cfg(feature = "parallel")]
-pub(super) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
-    items.par_iter().map(f).collect()
-}
-
-#[cfg(not(feature = "parallel"))]
-pub(super) fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
-    items.iter().map(f).collect()
-}
-
-#[cfg(feature = "parallel")]
-fn for_each<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync + Send) {
-    items.into_par_iter().for_each(f);
-}
-
-#[cfg(not(feature = "parallel"))]
-fn for_each<T>(items: Vec<T>, f: impl Fn(T)) {
-    items.into_iter().for_each(f);
-}
-
-#[cfg(feature = "parallel")]
-fn n_threads() -> usize {
-    rayon::current_num_threads()
-}
-
-#[cfg(not(feature = "parallel"))]
-fn n_threads() -> usize {
-    1
 }

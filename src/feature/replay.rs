@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::feature::accumulator::KeyHashBuilder;
-use crate::feature::batch::{Groups, map};
+use crate::feature::batch::Groups;
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
 use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
 use crate::ids::EntityKey;
+use crate::parallel::map;
 use crate::time::Timestamp;
 
 /// A label that became known, or changed, at some moment.

@@ -22,4 +22,5 @@ pub use interval::Interval;
 pub use multiple_testing::{benjamini_hochberg, e_benjamini_hochberg, holm};
 pub use mutual_information::mutual_information;
 pub use psi::{Psi, population_stability_index};
-pub use weight_of_evidence::{WeightOfEvidence, weight_of_evidence};
+pub(crate) use special::chi_squared_sf;
+pub use weight_of_evidence::{EmptyCells, WeightOfEvidence, weight_of_evidence};

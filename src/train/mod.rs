@@ -1,6 +1,7 @@
 //! Stage 5, train. Takes a data set and a [`Trainer`]; gives a [`TrainingRun`]: the model and the record of how it came
 //! about.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,31 @@ use crate::error::Result;
 use crate::ids::{Digest, DigestWriter};
 use crate::model::{Convergence, Model, Trainer};
 use crate::seed::Seed;
+
+/// What scores are judged by, to compare trainers and parameters.
+///
+/// [`ScoreMetric`](crate::evaluate::ScoreMetric) names the usual ones; a host adds its own.
+///
+/// # Contract
+/// The same rows and scores give the same number, finite, whatever the order of the rows.
+///
+/// # Errors
+/// Whatever the metric cannot be taken of, one class or a score that is NaN among it.
+pub trait Metric: Debug + Send + Sync {
+    /// Name for records and messages; two metrics of one name are the same.
+    fn name(&self) -> String;
+
+    /// Whether more is better.
+    fn larger_is_better(&self) -> bool {
+        true
+    }
+
+    /// Its value for one score per row.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn value(&self, data: &Dataset, scores: &[f64]) -> Result<f64>;
+}
 
 /// A model and its record.
 #[derive(Debug, Clone)]

@@ -5,30 +5,17 @@ mod screen;
 mod selector;
 mod verdict;
 
-pub use permutation::{FeatureImportance, PermutationImportance, RankingMetric};
+pub use permutation::{FeatureImportance, PermutationImportance};
 pub use screen::{FeatureMeasure, FeatureScore, FeatureScreen};
 pub use selector::{SelectionConfig, Selector};
 pub use verdict::{DropReason, FeatureVerdict, Selection};
-
-#[cfg(feature = "parallel")]
-use rayon::prelude::*;
-
-/// Every item by itself, in order: threads change nothing but the time it takes.
-#[cfg(feature = "parallel")]
-fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
-    items.par_iter().map(f).collect()
-}
-
-#[cfg(not(feature = "parallel"))]
-fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
-    items.iter().map(f).collect()
-}
 
 #[cfg(all(test, feature = "parallel"))]
 mod tests {
     use ndarray::Array2;
 
     use super::*;
+    use crate::evaluate::ScoreMetric;
     use crate::model::LogisticModel;
     use crate::{FeatureSchema, Seed, dataset::Dataset};
 
@@ -47,7 +34,7 @@ mod tests {
             pool.install(|| {
                 let selector = Selector::new(SelectionConfig::default()).unwrap();
                 let screen = selector.screen(&data).unwrap();
-                let metric = RankingMetric::AveragePrecision;
+                let metric = ScoreMetric::AveragePrecision;
                 let lost = PermutationImportance::new(&model, &data, metric, 3, Seed(1)).unwrap();
                 let screen = screen.with_permutation_importance(&lost).unwrap();
                 (selector.select(&data, &screen).unwrap(), lost)

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::selection::{
-    DropReason, FeatureMeasure, FeatureScore, FeatureScreen, FeatureVerdict, Selection, map,
+    DropReason, FeatureMeasure, FeatureScore, FeatureScreen, FeatureVerdict, Selection,
 };
+use crate::parallel::map;
 use crate::stats::RankedColumn;
 
 /// What a feature must reach to be kept. `None` does not ask; the default asks for IV, presence and stability.
