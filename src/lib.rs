@@ -45,11 +45,11 @@
 pub mod time;
 mod error;
 mod codec;
+mod parallel;
 pub mod seed;
 mod ids;
 mod schema;
 mod audit;
-mod parallel;
 
 // Mathematics that several stages share.
 pub mod stats;

@@ -1,9 +1,9 @@
-//! Batch work on several threads, with the outcome of one.
+//! Threads for batch work. Items keep their order and share nothing, so threads change nothing but the time it takes.
 
 #[cfg(feature = "parallel")]
 use rayon::prelude::*;
 
-/// Every item by itself, in order: threads change nothing but the time it takes.
+/// Every item by itself.
 #[cfg(feature = "parallel")]
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
     items.par_iter().map(f).collect()
@@ -14,6 +14,7 @@ pub(crate) fn map<T, R>(items: &[T], f: impl Fn(&T) -> R) -> Vec<R> {
     items.iter().map(f).collect()
 }
 
+/// Every item by itself; an item may be a part of something to write into.
 #[cfg(feature = "parallel")]
 pub(crate) fn for_each<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync + Send) {
     items.into_par_iter().for_each(f);
@@ -24,6 +25,7 @@ pub(crate) fn for_each<T>(items: Vec<T>, f: impl Fn(T)) {
     items.into_iter().for_each(f);
 }
 
+/// How many threads there are. Nothing but the time it takes may depend on it.
 #[cfg(feature = "parallel")]
 pub(crate) fn n_threads() -> usize {
     rayon::current_num_threads()

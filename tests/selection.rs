@@ -7,7 +7,9 @@ use riskcycle::evaluate::{
     DropReason, FeatureMeasure, FeatureScreen, PermutationImportance, Ranking, ScoreMetric,
     Selection, SelectionConfig, Selector,
 };
-use riskcycle::model::{DecisionTreeModel, LogisticModel, Model, ModelExt, TreeNode, TreeSplit};
+use riskcycle::model::{
+    LogisticModel, Model, ModelExt, Output, Question, Split, Tree, TreeEnsemble, TreeNode,
+};
 use riskcycle::ndarray::Array2;
 use riskcycle::stats::{EmptyCells, mutual_information, spearman, weight_of_evidence};
 use riskcycle::{Error, FeatureSchema, Result, Seed, Timestamp};
@@ -124,29 +126,6 @@ fn rank_correlation_of_every_pair_equals_pandas_missing_values_included() {
         }
     }
     assert_eq!(undefined, 121 - 81, "the constant and the empty column have none with any other");
-}
-
-#[test]
-fn a_tree_s_importances_equal_scikit_learn_s_before_it_normalises_them() {
-    let golden = &golden()["tree"];
-    let names = golden["features"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-    let node = |node: &Value| {
-        let number = |key: &str| node[key].as_i64().unwrap();
-        let split = (number("feature") >= 0).then(|| TreeSplit {
-            feature: number("feature") as u32,
-            threshold: node["threshold"].as_f64().unwrap(),
-            left: number("left") as u32,
-            right: number("right") as u32,
-        });
-        let n_bad = number("n_bad") as u64;
-        TreeNode { split, n_good: number("n") as u64 - n_bad, n_bad }
-    };
-    let nodes: Vec<TreeNode> = golden["nodes"].as_array().unwrap().iter().map(node).collect();
-    assert!(nodes.len() > 10);
-    let model = DecisionTreeModel::new(FeatureSchema::new(names).unwrap(), nodes).unwrap();
-    for (ours, theirs) in model.importance().iter().zip(golden["importance"].as_array().unwrap()) {
-        assert!(equal(Some(*ours), theirs), "{ours} {theirs}");
-    }
 }
 
 #[test]
@@ -597,12 +576,18 @@ proptest! {
 }
 
 /// A tree that asks for `mixed` alone.
-fn tree(schema: &FeatureSchema) -> DecisionTreeModel {
-    let feature = schema.position("mixed").unwrap() as u32;
-    let split = Some(TreeSplit { feature, threshold: 12.0, left: 1, right: 2 });
-    let leaf = |n_good, n_bad| TreeNode { split: None, n_good, n_bad };
-    let nodes = vec![TreeNode { split, n_good: 12, n_bad: 4 }, leaf(9, 1), leaf(3, 3)];
-    DecisionTreeModel::new(schema.clone(), nodes).unwrap()
+fn tree(schema: &FeatureSchema) -> TreeEnsemble {
+    let split = Split {
+        feature: schema.position("mixed").unwrap() as u32,
+        question: Question::AtMost(12.0),
+        missing_left: false,
+        zero_is_missing: false,
+        left: 1,
+        right: 2,
+    };
+    let root = TreeNode { split: Some(split), value: 0.25, cover: 16.0, gain: 1.0 };
+    let nodes = vec![root, TreeNode::leaf(0.1, 10.0), TreeNode::leaf(0.5, 6.0)];
+    TreeEnsemble::new(schema.clone(), vec![Tree::new(nodes).unwrap()], Output::SHARES).unwrap()
 }
 
 #[test]

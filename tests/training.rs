@@ -3,8 +3,8 @@
 
 use riskcycle::dataset::Dataset;
 use riskcycle::model::{
-    DecisionTreeModel, LinfaTree, LinfaTreeConfig, LogisticModel, LogisticRegression,
-    LogisticRegressionConfig, ModelCodecs, ModelExt, Trainer,
+    LinfaTree, LinfaTreeConfig, LogisticModel, LogisticRegression, LogisticRegressionConfig,
+    ModelCodecs, ModelExt, Trainer, TreeEnsemble,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::train::TrainingRun;
@@ -162,5 +162,5 @@ fn a_model_refuses_columns_that_are_not_its_own() {
     let swapped = Dataset::new(schema, data.features().to_owned(), data.labels().to_vec()).unwrap();
     assert!(matches!(model.score_dataset(&swapped), Err(Error::SchemaMismatch { .. })));
     assert_eq!(LogisticModel::KIND, "logistic");
-    assert_eq!(DecisionTreeModel::KIND, "decision-tree");
+    assert_eq!(TreeEnsemble::KIND, "tree-ensemble");
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::{DecisionTreeModel, LogisticModel, Model};
+use crate::model::{LogisticModel, Model, TreeEnsemble};
 use crate::schema::FeatureSchema;
 
 /// Makes a model from its schema and the bytes of [`Model::to_bytes`]. Bytes may be hostile: it must answer them with
@@ -55,8 +55,8 @@ impl Default for ModelCodecs {
             (LogisticModel::KIND, |schema, bytes| {
                 Ok(Arc::new(LogisticModel::from_bytes(schema, bytes)?))
             }),
-            (DecisionTreeModel::KIND, |schema, bytes| {
-                Ok(Arc::new(DecisionTreeModel::from_bytes(schema, bytes)?))
+            (TreeEnsemble::KIND, |schema, bytes| {
+                Ok(Arc::new(TreeEnsemble::from_bytes(schema, bytes)?))
             }),
         ];
         let decoders = ours.map(|(kind, decode)| (kind.to_owned(), decode)).into();

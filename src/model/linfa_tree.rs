@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::tree::{DecisionTreeModel, TreeNode, TreeSplit};
+use crate::model::tree::{Output, Question, Split, Tree, TreeEnsemble, TreeNode};
 use crate::model::{Fitted, Trainer};
 use crate::seed::Seed;
 
@@ -30,14 +30,14 @@ impl Default for LinfaTreeConfig {
     }
 }
 
-/// Trains a [`DecisionTreeModel`] with linfa-trees (Gini). Deterministic; the seed plays no part. O(nodes × rows ×
+/// Trains a [`TreeEnsemble`] of one tree with linfa-trees (Gini). Deterministic; the seed plays no part. O(nodes × rows ×
 /// features): a baseline for linfa users, not an engine.
 ///
 /// What linfa 0.8.1 gets wrong is mended here as far as a fitted tree allows. Its leaves hold labels only, so the shares
 /// of bad are counted anew by sending the training rows down; it fits with `≤` and predicts with `<`, we keep to `≤`. It
 /// merges sibling leaves that predict the same label, and breaks the tie of a leaf that is half bad by the order of a
 /// hash table: any such pair is merged here, so the same data give the same tree. Splits that it loses between values
-/// closer than 1e-5 stay lost.
+/// closer than 1e-5 stay lost. It knows no missing values: they go the way of most training rows.
 ///
 /// # Errors
 /// `OneClass`; `InvalidInput` for a missing or infinite value; `Training` if linfa gives up.
@@ -88,19 +88,30 @@ impl Trainer for LinfaTree {
         let rows: Vec<u32> = (0..data.n_rows() as u32).collect();
         let mut nodes = Vec::new();
         grow(fitted.root_node(), data, rows, &mut nodes);
-        let model = DecisionTreeModel::new(data.schema().clone(), merged(&nodes))?;
+        let mut tree = Vec::new();
+        keep(&nodes, &majorities(&nodes), 0, &mut tree);
+        let tree = Tree::new(tree)?;
+        let model = TreeEnsemble::new(data.schema().clone(), vec![tree], Output::SHARES)?;
         Ok(Fitted { model: Arc::new(model), convergence: None })
     }
 }
 
 type LinfaNode = linfa_trees::TreeNode<f64, bool>;
 
+/// A node of linfa's with the training rows that reach it.
+struct Counted {
+    /// Feature, threshold, positions of the children.
+    split: Option<(usize, f64, usize, usize)>,
+    n_good: usize,
+    n_bad: usize,
+}
+
 /// Copies a node and what is below it, counting the rows that reach each. Returns its position. Depth is limited by
 /// the trainer, so recursion is.
-fn grow(node: &LinfaNode, data: &Dataset, rows: Vec<u32>, nodes: &mut Vec<TreeNode>) -> u32 {
-    let n_bad = rows.iter().filter(|&&row| data.labels()[row as usize]).count() as u64;
+fn grow(node: &LinfaNode, data: &Dataset, rows: Vec<u32>, nodes: &mut Vec<Counted>) -> usize {
+    let n_bad = rows.iter().filter(|&&row| data.labels()[row as usize]).count();
     let position = nodes.len();
-    nodes.push(TreeNode { split: None, n_good: rows.len() as u64 - n_bad, n_bad });
+    nodes.push(Counted { split: None, n_good: rows.len() - n_bad, n_bad });
     let children = node.children();
     if let (false, [Some(left), Some(right)]) = (node.is_leaf(), &children[..]) {
         let (feature, threshold, _) = node.split();
@@ -108,9 +119,9 @@ fn grow(node: &LinfaNode, data: &Dataset, rows: Vec<u32>, nodes: &mut Vec<TreeNo
         let (to_left, to_right) = rows.into_iter().partition(goes_left);
         let left = grow(left, data, to_left, nodes);
         let right = grow(right, data, to_right, nodes);
-        nodes[position].split = Some(TreeSplit { feature: feature as u32, threshold, left, right });
+        nodes[position].split = Some((feature, threshold, left, right));
     }
-    position as u32
+    position
 }
 
 /// What the majority of a node's rows says; [`Either`](Majority::Either) for a tie, `Mixed` below an unmerged split.
@@ -123,7 +134,7 @@ enum Majority {
 }
 
 impl Majority {
-    fn of(node: &TreeNode) -> Self {
+    fn of(node: &Counted) -> Self {
         match node.n_good.cmp(&node.n_bad) {
             std::cmp::Ordering::Greater => Majority::Good,
             std::cmp::Ordering::Less => Majority::Bad,
@@ -141,29 +152,40 @@ impl Majority {
     }
 }
 
-/// The tree with all leaves merged that linfa would merge under some order of its hash table.
-fn merged(nodes: &[TreeNode]) -> Vec<TreeNode> {
-    // Children stand behind their parents, so walking backwards meets them first.
+/// Per node what its leaves would be merged into under some order of linfa's hash table, `Mixed` if they would not.
+fn majorities(nodes: &[Counted]) -> Vec<Majority> {
     let mut majority = vec![Majority::Mixed; nodes.len()];
+    // Children stand behind their parents, so walking backwards meets them first.
     for (i, node) in nodes.iter().enumerate().rev() {
         majority[i] = match node.split {
             None => Majority::of(node),
-            Some(split) => majority[split.left as usize].and(majority[split.right as usize]),
+            Some((_, _, left, right)) => majority[left].and(majority[right]),
         };
     }
-    let mut kept = Vec::new();
-    keep(nodes, &majority, 0, &mut kept);
-    kept
+    majority
 }
 
-fn keep(nodes: &[TreeNode], majority: &[Majority], i: u32, kept: &mut Vec<TreeNode>) -> u32 {
+/// Copies the nodes that stay. Returns the position of the copy of node `i`.
+fn keep(nodes: &[Counted], majority: &[Majority], i: usize, kept: &mut Vec<TreeNode>) -> u32 {
     let position = kept.len();
-    let node = nodes[i as usize];
-    kept.push(TreeNode { split: None, ..node });
-    if let (Some(split), Majority::Mixed) = (node.split, majority[i as usize]) {
-        let left = keep(nodes, majority, split.left, kept);
-        let right = keep(nodes, majority, split.right, kept);
-        kept[position].split = Some(TreeSplit { left, right, ..split });
+    let node = &nodes[i];
+    let rows = |node: &Counted| (node.n_good + node.n_bad) as f64;
+    kept.push(TreeNode::leaf(node.n_bad as f64 / rows(node).max(1.0), rows(node)));
+    if let (Some((feature, threshold, l, r)), Majority::Mixed) = (node.split, majority[i]) {
+        let left = keep(nodes, majority, l, kept);
+        let right = keep(nodes, majority, r, kept);
+        // Rows times Gini impurity.
+        let impurity =
+            |node: &Counted| 2.0 * node.n_good as f64 * node.n_bad as f64 / rows(node).max(1.0);
+        kept[position].gain = impurity(node) - impurity(&nodes[l]) - impurity(&nodes[r]);
+        kept[position].split = Some(Split {
+            feature: feature as u32,
+            question: Question::AtMost(threshold),
+            missing_left: rows(&nodes[l]) >= rows(&nodes[r]),
+            zero_is_missing: false,
+            left,
+            right,
+        });
     }
     position as u32
 }
@@ -174,10 +196,15 @@ mod tests {
 
     #[test]
     fn ties_are_merged_whichever_way_linfa_breaks_them() {
-        let node = |split: Option<(u32, u32)>, n_good, n_bad| TreeNode {
-            split: split.map(|(left, right)| TreeSplit { feature: 0, threshold: 0.0, left, right }),
+        let node = |split: Option<(usize, usize)>, n_good, n_bad| Counted {
+            split: split.map(|(left, right)| (0, 0.5, left, right)),
             n_good,
             n_bad,
+        };
+        let kept = |nodes: &[Counted]| {
+            let mut kept = Vec::new();
+            keep(nodes, &majorities(nodes), 0, &mut kept);
+            kept
         };
         // ((good, tie), bad): the left pair merges, the root does not.
         let unmerged = [
@@ -188,7 +215,7 @@ mod tests {
             node(None, 0, 4),
         ];
         let by_linfa = [node(Some((1, 2)), 5, 6), node(None, 5, 2), node(None, 0, 4)];
-        assert_eq!(merged(&unmerged), by_linfa);
-        assert_eq!(merged(&by_linfa), by_linfa);
+        assert_eq!(kept(&unmerged), kept(&by_linfa));
+        assert_eq!(kept(&unmerged).len(), 3);
     }
 }

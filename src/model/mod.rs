@@ -12,7 +12,10 @@ pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
 #[cfg(feature = "linfa")]
 pub use logistic::{LogisticRegression, LogisticRegressionConfig};
-pub use tree::{DecisionTreeModel, TreeNode, TreeSplit};
+pub use tree::{
+    CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
+    TreeImportance, TreeNode, ZERO,
+};
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -130,7 +130,7 @@ impl FeatureScreen {
     }
 
     /// Adds a model's own importances, one per feature in schema order, such as
-    /// [`DecisionTreeModel::importance`](crate::model::DecisionTreeModel::importance).
+    /// [`TreeEnsemble::importance`](crate::model::TreeEnsemble::importance).
     ///
     /// # Errors
     /// `InvalidInput` unless there is a finite one per feature.

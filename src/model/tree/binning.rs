@@ -1,0 +1,335 @@
+//! Columns as small numbers: what training looks at instead of values.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::parallel;
+
+/// How the values of a column are cut into bins, between which splits are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binning {
+    /// Bins that hold about the same number of rows each.
+    Quantile,
+    /// Half of the bins in the highest 2 % of the values, the others below: what is rare and bad tends to be large. On the
+    /// Fraud Detection Handbook plain quantiles lose 0.04 of average precision, these nothing.
+    TailAware,
+    /// A bin for every distinct value, up to 65,535 of them: splits are exact, training takes longer.
+    Exact,
+}
+
+/// Rows that cuts are made from; where there are more, as many evenly spaced ones.
+const SAMPLE: usize = 200_000;
+/// Where the tail begins that [`Binning::TailAware`] looks into.
+const TAIL: f64 = 0.98;
+/// Features side by side in one word of a line.
+pub(super) const GROUP: usize = 8;
+/// Most bins, the one for missing values included, that a byte can tell apart.
+const BYTE_BINS: usize = 256;
+/// Rows that are turned into bins together.
+const ROWS: usize = 512;
+
+/// A data set as bins. Of a feature with `n` bins for values, bin `n` holds what is missing.
+#[derive(Debug)]
+pub(super) struct Binned {
+    pub(super) n_rows: usize,
+    pub(super) features: Vec<FeatureBins>,
+    pub(super) columns: Columns,
+    /// Row after row, eight features in a word; empty where bins take two bytes.
+    pub(super) lines: Vec<u64>,
+    /// Words in a line.
+    pub(super) n_groups: usize,
+}
+
+/// One feature's bins, column after column.
+#[derive(Debug)]
+pub(super) enum Columns {
+    Bytes(Vec<Vec<u8>>),
+    Shorts(Vec<Vec<u16>>),
+}
+
+/// Where a feature is cut: bin `b` holds the values above `cuts[b - 1]` and up to `cuts[b]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FeatureBins {
+    cuts: Vec<f64>,
+}
+
+impl FeatureBins {
+    /// Number of bins for values; the one for missing values comes behind them.
+    pub(super) fn n_values(&self) -> usize {
+        self.cuts.len() + 1
+    }
+
+    /// A threshold between bins `left` and `right`: in the middle of what lies between them, since bins in between hold
+    /// no row. `right` past the last bin: above all values.
+    pub(super) fn threshold(&self, left: usize, right: usize) -> f64 {
+        if right > self.cuts.len() {
+            return f64::INFINITY;
+        }
+        let (low, high) = (self.cuts[left], self.cuts[right - 1]);
+        if low == high { low } else { between(low, high.next_up()) }
+    }
+
+    fn bin(&self, value: f64) -> usize {
+        if value.is_nan() {
+            return self.n_values();
+        }
+        self.cuts.partition_point(|cut| *cut < value)
+    }
+
+    /// Cuts for values in ascending order.
+    fn new(sorted: &[f64], max_bins: usize, binning: Binning) -> Self {
+        let mut values: Vec<f64> = Vec::new();
+        let mut counts: Vec<u32> = Vec::new();
+        for &value in sorted {
+            match counts.last_mut() {
+                Some(count) if *values.last().expect("as many as counts") == value => *count += 1,
+                _ => {
+                    values.push(value);
+                    counts.push(1);
+                }
+            }
+        }
+        let ends = match binning {
+            Binning::TailAware if values.len() > max_bins => {
+                let below = TAIL * sorted.len() as f64;
+                let mut sum = 0.0;
+                let tail = counts.iter().position(|&count| {
+                    let begins_in_tail = sum >= below;
+                    sum += f64::from(count);
+                    begins_in_tail
+                });
+                let tail = tail.unwrap_or(counts.len());
+                let for_tail = (counts.len() - tail).min(max_bins / 2).max(max_bins.saturating_sub(tail));
+                let mut ends = equal_frequency(&counts[..tail], max_bins - for_tail);
+                if tail > 0 && for_tail > 0 {
+                    ends.push(tail - 1);
+                }
+                ends.extend(equal_frequency(&counts[tail..], for_tail).iter().map(|i| i + tail));
+                ends
+            }
+            _ => equal_frequency(&counts, max_bins),
+        };
+        FeatureBins { cuts: ends.iter().map(|&i| between(values[i], values[i + 1])).collect() }
+    }
+}
+
+/// The last value of every bin but the last, as positions: each distinct value its own bin where there are enough, else
+/// bins of about the same number of rows.
+fn equal_frequency(counts: &[u32], max_bins: usize) -> Vec<usize> {
+    if counts.len() <= max_bins {
+        return (0..counts.len().saturating_sub(1)).collect();
+    }
+    let mut ends = Vec::with_capacity(max_bins);
+    let mut rows: f64 = counts.iter().map(|&n| f64::from(n)).sum();
+    let mut bins = max_bins;
+    let mut held = 0.0;
+    for i in 0..counts.len() - 1 {
+        if bins <= 1 {
+            break;
+        }
+        held += f64::from(counts[i]);
+        let size = rows / bins as f64;
+        // A value that fills a bin by itself gets one by itself.
+        if held >= size || (f64::from(counts[i + 1]) >= size && held >= size / 2.0) {
+            ends.push(i);
+            rows -= held;
+            bins -= 1;
+            held = 0.0;
+        }
+    }
+    ends
+}
+
+/// A number `c` with `low ≤ c < high`, near the middle, and one that single precision holds if there is such a one, so
+/// that scoring can compare in 32 bits without changing an answer.
+fn between(low: f64, high: f64) -> f64 {
+    let middle = low + (high - low) / 2.0;
+    let single = middle as f32;
+    [single, single.next_down(), single.next_up(), low as f32, (low as f32).next_up()]
+        .map(f64::from)
+        .into_iter()
+        .chain([middle])
+        .find(|c| low <= *c && *c < high)
+        .unwrap_or(low)
+}
+
+impl Binned {
+    /// # Errors
+    /// `InvalidInput` for more than 2²⁸ rows or 65,535 features, or a column with more distinct values than exact
+    /// splits can take.
+    pub(super) fn new(data: &Dataset, binning: Binning, max_bins: usize) -> Result<Self> {
+        let (n_rows, n_features) = (data.n_rows(), data.schema().n_features());
+        if n_rows > 1 << 28 || n_features > usize::from(u16::MAX) {
+            let reason = format!("{n_rows} rows of {n_features} features: at most 2^28 and 65,535");
+            return Err(Error::input("training data", reason));
+        }
+        let sample: Vec<usize> = match binning {
+            Binning::Exact => (0..n_rows).collect(),
+            _ if n_rows <= SAMPLE => (0..n_rows).collect(),
+            _ => (0..SAMPLE).map(|i| (i as u128 * n_rows as u128 / SAMPLE as u128) as usize).collect(),
+        };
+        let positions: Vec<usize> = (0..n_features).collect();
+        let rows = data.rows();
+        let features = parallel::map(&positions, |&feature| {
+            let values = sample.iter().map(|row| rows[row * n_features + feature]);
+            let sorted = sorted(values);
+            let max_bins = if binning == Binning::Exact { usize::MAX } else { max_bins };
+            FeatureBins::new(&sorted, max_bins, binning)
+        });
+        let most = features.iter().map(|f| f.n_values() + 1).max().unwrap_or(1);
+        if let Some(f) = features.iter().position(|f| f.n_values() > usize::from(u16::MAX)) {
+            let (name, n) = (&data.schema().names()[f], features[f].n_values());
+            let reason = format!("column {name} has {n} distinct values; exact splits take 65,535");
+            return Err(Error::input("training data", reason));
+        }
+        let n_groups = n_features.div_ceil(GROUP);
+        if most > BYTE_BINS {
+            let columns = parallel::map(&positions, |&feature| {
+                let bins = &features[feature];
+                (0..n_rows).map(|row| bins.bin(rows[row * n_features + feature]) as u16).collect()
+            });
+            let columns = Columns::Shorts(columns);
+            return Ok(Binned { n_rows, features, columns, lines: Vec::new(), n_groups });
+        }
+        let lines = lines(rows, &features, n_groups);
+        let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
+            let (word, shift) = (feature / GROUP, 8 * (feature % GROUP));
+            lines.iter().skip(word).step_by(n_groups).map(|word| (word >> shift) as u8).collect()
+        }));
+        Ok(Binned { n_rows, features, columns, lines, n_groups })
+    }
+
+    /// Frees what only training on all features of a node at once needs.
+    pub(super) fn without_lines(mut self) -> Self {
+        self.lines = Vec::new();
+        self
+    }
+}
+
+/// The values that are not missing, ascending.
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    // As integers in the order of the values, which sort faster; 0.0 takes the sign off zero.
+    let flip = |bits: u64| bits ^ (((bits as i64) >> 63) as u64 >> 1);
+    let mut keys: Vec<i64> = values
+        .filter(|value| !value.is_nan())
+        .map(|value| flip((value + 0.0).to_bits()) as i64)
+        .collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|key| f64::from_bits(flip(key as u64))).collect()
+}
+
+/// The cuts of eight features, padded so that a search always takes eight steps.
+type GroupCuts = [[f64; BYTE_BINS]; GROUP];
+
+fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Vec<u64> {
+    let n_features = features.len();
+    let cuts: Vec<GroupCuts> = features
+        .chunks(GROUP)
+        .map(|group| {
+            std::array::from_fn(|lane| {
+                let cuts = group.get(lane).map_or(&[][..], |feature| &feature.cuts);
+                std::array::from_fn(|i| cuts.get(i).copied().unwrap_or(f64::INFINITY))
+            })
+        })
+        .collect();
+    let mut lines = vec![0_u64; rows.len() / n_features * n_groups];
+    let blocks = lines.chunks_mut(ROWS * n_groups).zip(rows.chunks(ROWS * n_features)).collect();
+    parallel::for_each(blocks, |(lines, rows): (&mut [u64], &[f64])| {
+        for (g, (cuts, features)) in cuts.iter().zip(features.chunks(GROUP)).enumerate() {
+            let lines = lines.chunks_exact_mut(n_groups);
+            for (line, row) in lines.zip(rows.chunks_exact(n_features)) {
+                let row = &row[g * GROUP..][..features.len()];
+                let mut values = [0.0; GROUP];
+                values[..row.len()].copy_from_slice(row);
+                line[g] = word(cuts, &values);
+                for (lane, (value, bins)) in row.iter().zip(features).enumerate() {
+                    if value.is_nan() {
+                        line[g] |= (bins.n_values() as u64) << (8 * lane);
+                    }
+                }
+            }
+        }
+    });
+    lines
+}
+
+/// Eight binary searches at once: how many cuts lie below each value (0 for NaN).
+#[inline]
+fn word(cuts: &GroupCuts, values: &[f64; GROUP]) -> u64 {
+    let mut at = [0_usize; GROUP];
+    for step in [128, 64, 32, 16, 8, 4, 2, 1] {
+        for lane in 0..GROUP {
+            let probe = (at[lane] + step - 1) & (BYTE_BINS - 1);
+            at[lane] += step * usize::from(cuts[lane][probe] < values[lane]);
+        }
+    }
+    at.iter().enumerate().fold(0, |word, (lane, at)| word | (*at as u64) << (8 * lane))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_lies_between_its_neighbours_and_in_single_precision_where_it_can() {
+        for (low, high) in [
+            (1.0, 2.0),
+            (0.1, 0.1_f64.next_up()),
+            (-0.0, f64::MIN_POSITIVE),
+            (f64::NEG_INFINITY, f64::INFINITY),
+            (f64::NEG_INFINITY, -5.0),
+            (1e300, f64::INFINITY),
+            (f64::MIN, f64::MAX),
+            (1.0, f64::from(1.0_f32.next_up())),
+            (1e-310, 2e-310),
+        ] {
+            let cut = between(low, high);
+            assert!(low <= cut && cut < high, "{low} {cut} {high}");
+        }
+        assert_eq!(between(1.0, f64::from(1.0_f32.next_up())), 1.0);
+        assert_eq!(between(218.67, 218.69) as f32 as f64, between(218.67, 218.69));
+    }
+
+    #[test]
+    fn few_values_get_a_bin_each_and_many_share_them_evenly() {
+        let bins = FeatureBins::new(&[1.0, 1.0, 3.0, 9.0], 255, Binning::TailAware);
+        assert_eq!(bins.cuts, [2.0, 6.0]);
+        assert_eq!([0.5, 2.0, 2.1, 7.0, f64::NAN].map(|x| bins.bin(x)), [0, 0, 1, 2, 3]);
+        let values: Vec<f64> = (0..10_000).map(f64::from).collect();
+        let even = FeatureBins::new(&values, 100, Binning::Quantile);
+        assert_eq!(even.n_values(), 100);
+        let mut counts = [0; 100];
+        values.iter().for_each(|&value| counts[even.bin(value)] += 1);
+        assert!(counts.iter().all(|&n| n == 100), "{counts:?}");
+        let tail = FeatureBins::new(&values, 100, Binning::TailAware);
+        assert_eq!((tail.n_values(), tail.bin(9_799.0), tail.bin(9_800.0)), (100, 49, 50));
+        let exact = FeatureBins::new(&values, usize::MAX, Binning::Exact);
+        assert_eq!(exact.n_values(), 10_000);
+    }
+
+    #[test]
+    fn a_value_that_fills_most_rows_does_not_starve_the_others_of_bins() {
+        let values: Vec<f64> =
+            (0..10_000).map(|i| if i < 9_000 { 0.0 } else { f64::from(i) }).collect();
+        for binning in [Binning::Quantile, Binning::TailAware] {
+            let bins = FeatureBins::new(&values, 64, binning);
+            assert!(bins.n_values() >= 62, "{binning:?} {}", bins.n_values());
+            assert_eq!((bins.bin(0.0), bins.bin(9_000.0)), (0, 1));
+        }
+    }
+
+    #[test]
+    fn bins_by_words_equal_bins_by_search() {
+        let values: Vec<f64> = (0..3_000).map(|i| f64::from(i * 7919 % 3_001) * 0.37).collect();
+        let mut ascending = values.clone();
+        ascending.sort_by(f64::total_cmp);
+        let bins = FeatureBins::new(&ascending, 255, Binning::TailAware);
+        let mut rows = values.clone();
+        rows.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9, -1e9]);
+        for (row, line) in rows.iter().zip(lines(&rows, &[bins.clone()], 1)) {
+            assert_eq!(line as usize, bins.bin(*row), "{row}");
+        }
+    }
+}

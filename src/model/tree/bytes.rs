@@ -1,0 +1,196 @@
+//! A tree ensemble as bytes: flat, little endian, the same on every machine.
+
+use crate::codec::Reader;
+use crate::error::{Error, Result};
+use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
+use crate::model::tree::node::{CategorySet, Question, Split, Tree, TreeNode};
+use crate::schema::FeatureSchema;
+
+const WHAT: &str = "tree ensemble";
+const VERSION: u32 = 1;
+/// A leaf's bytes: kind, value, cover.
+const MIN_NODE_BYTES: usize = 1 + 8 + 8;
+
+// A node's first byte.
+const THRESHOLD: u8 = 1;
+const CATEGORIES: u8 = 2;
+const MISSING_LEFT: u8 = 4;
+const ZERO_IS_MISSING: u8 = 8;
+
+pub(super) fn encode(trees: &[Tree], output: Output) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(output.base.to_le_bytes());
+    let (link, slope) = match output.link {
+        Link::Identity => (0, 1.0),
+        Link::Logistic { slope } => (1, slope),
+        Link::Exponential => (2, 1.0),
+    };
+    bytes.push(u8::from(output.combine == Combine::Mean));
+    bytes.push(u8::from(output.precision == Precision::Single));
+    bytes.push(link);
+    bytes.extend(slope.to_le_bytes());
+    bytes.extend((trees.len() as u32).to_le_bytes());
+    for tree in trees {
+        bytes.extend((tree.nodes().len() as u32).to_le_bytes());
+        for node in tree.nodes() {
+            node_bytes(node, &mut bytes);
+        }
+    }
+    bytes
+}
+
+fn node_bytes(node: &TreeNode, bytes: &mut Vec<u8>) {
+    let Some(split) = &node.split else {
+        bytes.push(0);
+        bytes.extend(node.value.to_le_bytes());
+        bytes.extend(node.cover.to_le_bytes());
+        return;
+    };
+    let kind = match split.question {
+        Question::AtMost(_) => THRESHOLD,
+        Question::OneOf(_) => CATEGORIES,
+    };
+    let missing = if split.missing_left { MISSING_LEFT } else { 0 };
+    let zero = if split.zero_is_missing { ZERO_IS_MISSING } else { 0 };
+    bytes.push(kind | missing | zero);
+    bytes.extend(node.value.to_le_bytes());
+    bytes.extend(node.cover.to_le_bytes());
+    bytes.extend(node.gain.to_le_bytes());
+    for number in [split.feature, split.left, split.right] {
+        bytes.extend(number.to_le_bytes());
+    }
+    match &split.question {
+        Question::AtMost(threshold) => bytes.extend(threshold.to_le_bytes()),
+        Question::OneOf(set) => {
+            bytes.extend((set.codes().len() as u32).to_le_bytes());
+            set.codes().iter().for_each(|code| bytes.extend(code.to_le_bytes()));
+        }
+    }
+}
+
+/// # Errors
+/// `Corrupt` for bytes that are not an ensemble over this schema.
+pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble> {
+    let mut reader = Reader::new(WHAT, bytes);
+    let version = reader.u32()?;
+    if version != VERSION {
+        return Err(Error::corrupt(WHAT, format!("format {version} is not known")));
+    }
+    let base = reader.f64()?;
+    let combine = if flag(&mut reader)? { Combine::Mean } else { Combine::Sum };
+    let precision = if flag(&mut reader)? { Precision::Single } else { Precision::Double };
+    let (link, slope) = (reader.u8()?, reader.f64()?);
+    let link = match link {
+        0 => Link::Identity,
+        1 => Link::Logistic { slope },
+        2 => Link::Exponential,
+        _ => return Err(Error::corrupt(WHAT, format!("link {link} is not known"))),
+    };
+    let n_trees = count(&mut reader, 4 + MIN_NODE_BYTES)?;
+    let mut trees = Vec::with_capacity(n_trees);
+    for _ in 0..n_trees {
+        let n_nodes = count(&mut reader, MIN_NODE_BYTES)?;
+        let nodes = (0..n_nodes).map(|_| node(&mut reader)).collect::<Result<_>>()?;
+        trees.push(Tree::new(nodes).map_err(|e| Error::corrupt(WHAT, e.to_string()))?);
+    }
+    reader.finish()?;
+    let output = Output { base, combine, precision, link };
+    TreeEnsemble::new(schema, trees, output).map_err(|e| Error::corrupt(WHAT, e.to_string()))
+}
+
+fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
+    let kind = reader.u8()?;
+    let (value, cover) = (reader.f64()?, reader.f64()?);
+    if kind == 0 {
+        return Ok(TreeNode::leaf(value, cover));
+    }
+    let gain = reader.f64()?;
+    let (feature, left, right) = (reader.u32()?, reader.u32()?, reader.u32()?);
+    let question = match kind & 3 {
+        THRESHOLD => Question::AtMost(reader.f64()?),
+        CATEGORIES => {
+            let n = count(reader, 4)?;
+            let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
+            if !codes.is_sorted_by(|a, b| a < b) {
+                return Err(Error::corrupt(WHAT, "categories are not ascending"));
+            }
+            Question::OneOf(CategorySet::new(codes))
+        }
+        _ => return Err(Error::corrupt(WHAT, format!("node of kind {kind}"))),
+    };
+    if kind & !(3 | MISSING_LEFT | ZERO_IS_MISSING) != 0 {
+        return Err(Error::corrupt(WHAT, format!("node of kind {kind}")));
+    }
+    let missing_left = kind & MISSING_LEFT != 0;
+    let zero_is_missing = kind & ZERO_IS_MISSING != 0;
+    let split = Split { feature, question, missing_left, zero_is_missing, left, right };
+    Ok(TreeNode { split: Some(split), value, cover, gain })
+}
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Error::corrupt(WHAT, format!("{other} is neither yes nor no"))),
+    }
+}
+
+/// How many items follow, each of at least `bytes` bytes: more than can be there are refused before memory is taken.
+fn count(reader: &mut Reader<'_>, bytes: usize) -> Result<usize> {
+    let n = reader.u32()? as usize;
+    if reader.remaining() / bytes < n {
+        return Err(Error::corrupt(WHAT, "ends too early"));
+    }
+    Ok(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+
+    fn ensemble() -> TreeEnsemble {
+        let split = |question, left| Split {
+            feature: 1,
+            question,
+            missing_left: true,
+            zero_is_missing: left == 3,
+            left,
+            right: left + 1,
+        };
+        let inner = |split| TreeNode { split: Some(split), value: 0.25, cover: 9.0, gain: 0.5 };
+        let nodes = vec![
+            inner(split(Question::AtMost(-0.5), 1)),
+            TreeNode::leaf(-1.5, 4.0),
+            inner(split(Question::OneOf(CategorySet::new([3, 1])), 3)),
+            TreeNode::leaf(0.1, 2.0),
+            TreeNode::leaf(0.2, 3.0),
+        ];
+        let output = Output { link: Link::Logistic { slope: 2.0 }, ..Output::SHARES };
+        let tree = Tree::new(nodes).unwrap();
+        let leaf = Tree::new(vec![TreeNode::leaf(0.5, 9.0)]).unwrap();
+        TreeEnsemble::new(FeatureSchema::new(["a", "b"]).unwrap(), vec![tree, leaf], output)
+            .unwrap()
+    }
+
+    #[test]
+    fn bytes_round_trip_and_no_damage_goes_unnoticed_or_hurts() {
+        let ensemble = ensemble();
+        let bytes = ensemble.to_bytes();
+        let schema = ensemble.schema().clone();
+        assert_eq!(decode(schema.clone(), &bytes).unwrap(), ensemble);
+        for end in 0..bytes.len() {
+            assert!(decode(schema.clone(), &bytes[..end]).is_err());
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // Some other sound ensemble, or an error; never the same one.
+            if let Ok(other) = decode(schema.clone(), &damaged) {
+                assert_ne!(other.to_bytes(), bytes);
+            }
+        }
+        assert!(decode(schema, &[0xff; 64]).is_err());
+    }
+}
