@@ -2,16 +2,23 @@
 
 mod codec;
 #[cfg(feature = "linfa")]
+mod linfa_logistic;
+#[cfg(feature = "linfa")]
 mod linfa_tree;
 mod logistic;
+mod logistic_regression;
 mod tree;
 
 pub use codec::{DecodeModel, ModelCodecs};
 #[cfg(feature = "linfa")]
+pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
+#[cfg(feature = "linfa")]
 pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
-#[cfg(feature = "linfa")]
-pub use logistic::{LogisticRegression, LogisticRegressionConfig};
+pub use logistic_regression::{
+    ClassWeights, Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign,
+    Signs,
+};
 pub use tree::{
     CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
     TreeImportance, TreeNode, ZERO,

@@ -2,6 +2,7 @@
 //! histograms, tests and intervals.
 
 mod bins;
+mod cholesky;
 mod correlation;
 mod delong;
 mod histogram;
@@ -14,6 +15,7 @@ mod weight_of_evidence;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
+pub(crate) use cholesky::Cholesky;
 pub(crate) use correlation::RankedColumn;
 pub use correlation::{pearson, spearman};
 pub use delong::{AucComparison, AucEstimate};
@@ -22,5 +24,5 @@ pub use interval::Interval;
 pub use multiple_testing::{benjamini_hochberg, e_benjamini_hochberg, holm};
 pub use mutual_information::mutual_information;
 pub use psi::{Psi, population_stability_index};
-pub(crate) use special::chi_squared_sf;
+pub(crate) use special::{chi_squared_sf, normal_two_sided};
 pub use weight_of_evidence::{EmptyCells, WeightOfEvidence, weight_of_evidence};
