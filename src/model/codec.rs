@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::{LogisticModel, Model, TreeEnsemble};
+use crate::model::{LogisticModel, Model, Scorecard, TreeEnsemble};
 use crate::schema::FeatureSchema;
 
 /// Makes a model from its schema and the bytes of [`Model::to_bytes`]. Bytes may be hostile: it must answer them with
@@ -51,10 +51,11 @@ impl ModelCodecs {
 
 impl Default for ModelCodecs {
     fn default() -> Self {
-        let ours: [(&str, DecodeModel); 2] = [
+        let ours: [(&str, DecodeModel); 3] = [
             (LogisticModel::KIND, |schema, bytes| {
                 Ok(Arc::new(LogisticModel::from_bytes(schema, bytes)?))
             }),
+            (Scorecard::KIND, |schema, bytes| Ok(Arc::new(Scorecard::from_bytes(schema, bytes)?))),
             (TreeEnsemble::KIND, |schema, bytes| {
                 Ok(Arc::new(TreeEnsemble::from_bytes(schema, bytes)?))
             }),

@@ -53,6 +53,16 @@ impl LogisticModel {
         &self.coefficients
     }
 
+    /// What is taken off each feature before it is scaled.
+    pub fn means(&self) -> &[f64] {
+        &self.means
+    }
+
+    /// What each feature is divided by.
+    pub fn scales(&self) -> &[f64] {
+        &self.scales
+    }
+
     /// How much the score hangs on each feature: the absolute change in log-odds per standard deviation of it, in schema
     /// order. Twins share what one of them alone would have.
     pub fn importance(&self) -> Vec<f64> {

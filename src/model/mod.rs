@@ -1,5 +1,6 @@
 //! Stage 4, model. Takes a data set through a [`Trainer`]; gives a [`Model`] that scores rows.
 
+mod binning;
 mod codec;
 #[cfg(feature = "linfa")]
 mod linfa_logistic;
@@ -7,8 +8,12 @@ mod linfa_logistic;
 mod linfa_tree;
 mod logistic;
 mod logistic_regression;
+mod scorecard;
 mod tree;
 
+pub use binning::{
+    Bin, Binner, Binning, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory,
+};
 pub use codec::{DecodeModel, ModelCodecs};
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
@@ -18,6 +23,10 @@ pub use logistic::LogisticModel;
 pub use logistic_regression::{
     ClassWeights, Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign,
     Signs,
+};
+pub use scorecard::{
+    BasePoints, Characteristic, Reason, ReasonBaseline, Scaling, Scorecard, ScorecardConfig,
+    ScorecardFit, ScorecardTrainer,
 };
 pub use tree::{
     CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
