@@ -38,7 +38,7 @@
 //! | `linfa` | yes | trainers on linfa: logistic regression, decision tree |
 //! | `parallel` | yes | threads for batch work (rayon); never changes a number |
 //! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
-//! | `json` | | scorecards in JSON (serde_json) |
+//! | `json` | | scorecards in JSON, run logs and tuning journals as JSON lines (serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 

@@ -7,8 +7,8 @@ use riskcycle::dataset::{CsvFeature, CsvLayout, Dataset};
 use riskcycle::evaluate::Ranking;
 use riskcycle::model::{
     BasePoints, Binner, Binning, BinningConfig, BinningMethod, ModelCodecs, ModelExt, Orientation,
-    Prebins, ReasonBaseline, Scaling, Scorecard, ScorecardConfig, ScorecardTrainer, Trainer, Trend,
-    UnseenCategory,
+    Prebins, ReasonBaseline, RejectInference, Scaling, Scorecard, ScorecardConfig,
+    ScorecardTrainer, Trainer, Trend, UnseenCategory,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::stats::EmptyCells;
@@ -483,6 +483,69 @@ fn the_table_of_probabilities_falls_with_the_points() {
     assert_eq!(table[0].0, card.range().0);
     assert!(table.windows(2).all(|pair| pair[0].0 + 10 == pair[1].0 && pair[0].1 > pair[1].1));
     assert!(card.probability_table(0).is_err());
+}
+
+#[test]
+fn each_assumption_about_rejects_does_what_it_says() {
+    let data = german_credit();
+    let trainer = ScorecardTrainer::new(monotone()).unwrap();
+    let (accepted, rejected): (Vec<usize>, Vec<usize>) = (0..1000).partition(|row| row % 4 != 0);
+    let accepted = data.select_rows(&accepted).unwrap();
+    let rejected = data.select_rows(&rejected).unwrap();
+    let model = trainer.fit(&accepted, Seed(1)).unwrap().model;
+    let scores = model.score_dataset(&rejected).unwrap();
+    let augment = |inference: RejectInference| {
+        inference.augment(&accepted, &rejected, model.as_ref(), Seed(5)).unwrap()
+    };
+    let weight_of_bad = |data: &Dataset| -> f64 {
+        let rows = data.weights().unwrap().iter().zip(data.labels());
+        rows.filter(|(_, bad)| **bad).map(|(weight, _)| weight).sum()
+    };
+    let bad = accepted.n_bad() as f64;
+
+    let fuzzy = augment(RejectInference::Fuzzy);
+    assert_eq!(fuzzy.n_rows(), 750 + 2 * 250);
+    assert_close(weight_of_bad(&fuzzy), bad + scores.iter().sum::<f64>(), "fuzzy");
+    assert_close(fuzzy.weights().unwrap().iter().sum(), 1000.0, "fuzzy");
+
+    let hard = augment(RejectInference::HardCutoff { probability: 0.5 });
+    let above = scores.iter().filter(|score| **score >= 0.5).count();
+    assert_eq!((hard.n_rows(), hard.n_bad()), (1000, accepted.n_bad() + above));
+
+    // One band: every reject is as bad as the accepted on average, times the uplift.
+    let parcelled = augment(RejectInference::Parcelling { bands: 1, uplift: 1.5 });
+    let expected = (250.0 * 1.5 * bad / 750.0).round();
+    assert_eq!(parcelled.n_bad() as f64, bad + expected);
+    assert_eq!(parcelled, augment(RejectInference::Parcelling { bands: 1, uplift: 1.5 }));
+
+    let reweighted = augment(RejectInference::Reweighting { bands: 5 });
+    assert_eq!(reweighted.n_rows(), 750);
+    assert_close(reweighted.weights().unwrap().iter().sum(), 1000.0, "re-weighting");
+
+    for unsound in [
+        RejectInference::HardCutoff { probability: 1.0 },
+        RejectInference::Parcelling { bands: 0, uplift: 1.0 },
+        RejectInference::Parcelling { bands: 5, uplift: f64::NAN },
+    ] {
+        let result = unsound.augment(&accepted, &rejected, model.as_ref(), Seed(5));
+        assert!(matches!(result, Err(Error::InvalidConfig { .. })));
+    }
+}
+
+#[test]
+fn shifts_of_characteristics_sum_to_the_shift_of_the_score() {
+    let data = german_credit();
+    let fit = ScorecardTrainer::new(monotone()).unwrap().fit_scorecard(&data).unwrap();
+    let older: Vec<usize> = (0..1000).filter(|&row| data.row(row)[4] > 40.0).collect();
+    let older = data.select_rows(&older).unwrap();
+    let shift = fit.scorecard.stability(&data, &older).unwrap();
+    let sum: f64 = shift.characteristics.iter().map(|of| of.points_difference).sum();
+    assert_close(shift.score_difference, sum, "points");
+    let of = |name: &str| shift.characteristics.iter().find(|of| of.feature == name).unwrap();
+    let age = of("age_in_years").psi;
+    assert!(age.value > 0.25 && age.value > age.critical);
+    let same = fit.scorecard.stability(&data, &data).unwrap();
+    assert_eq!((same.score.value, same.score_difference), (0.0, 0.0));
 }
 
 #[test]

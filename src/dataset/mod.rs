@@ -169,6 +169,17 @@ impl Dataset {
         Ok(Dataset { schema, features, ..self.clone() })
     }
 
+    /// The same rows with other features.
+    pub(crate) fn with_features(
+        &self,
+        schema: FeatureSchema,
+        features: Array2<f64>,
+    ) -> Result<Self> {
+        let Dataset { labels, times, entities, amounts, weights, .. } = self.clone();
+        let data = Dataset::new(schema, features, labels)?;
+        Ok(Dataset { times, entities, amounts, weights, ..data })
+    }
+
     /// A copy of these rows, in this order; a row may come more than once.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Stage 4, model. Takes a data set through a [`Trainer`]; gives a [`Model`] that scores rows.
 
 mod binning;
+mod calibration;
 mod codec;
 #[cfg(feature = "linfa")]
 mod linfa_logistic;
@@ -8,12 +9,16 @@ mod linfa_logistic;
 mod linfa_tree;
 mod logistic;
 mod logistic_regression;
+mod pipeline;
+mod reject;
 mod scorecard;
+mod transform;
 mod tree;
 
 pub use binning::{
     Bin, Binner, Binning, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory,
 };
+pub use calibration::{CalibratedModel, Calibrator, Undersampled};
 pub use codec::{DecodeModel, ModelCodecs};
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
@@ -24,10 +29,13 @@ pub use logistic_regression::{
     ClassWeights, Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign,
     Signs,
 };
+pub use pipeline::{Pipeline, PipelineModel};
+pub use reject::RejectInference;
 pub use scorecard::{
-    BasePoints, Characteristic, Reason, ReasonBaseline, Scaling, Scorecard, ScorecardConfig,
-    ScorecardFit, ScorecardTrainer,
+    BasePoints, Characteristic, CharacteristicStability, Reason, ReasonBaseline, Scaling,
+    Scorecard, ScorecardConfig, ScorecardFit, ScorecardStability, ScorecardTrainer,
 };
+pub use transform::{FittedTransforms, Imputation, Transform};
 pub use tree::{
     CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
     TreeImportance, TreeNode, ZERO,

@@ -1,5 +1,23 @@
 //! Stage 5, train. Takes a data set and a [`Trainer`]; gives a [`TrainingRun`]: the model and the record of how it came
-//! about.
+//! about. Of a trainer it tells what it is worth on rows not seen, [`CrossValidation`], and its best parameters, [`Tuner`].
+
+mod cross_validation;
+#[cfg(feature = "json")]
+mod json_lines;
+mod run_log;
+mod tuning;
+
+pub use cross_validation::{CrossValidation, Fold, MetricSummary};
+#[cfg(feature = "json")]
+pub use run_log::JsonLinesRunLog;
+pub use run_log::{InMemoryRunLog, RunEntry, RunLog, RunLogExt};
+#[cfg(feature = "json")]
+pub use tuning::JsonLinesTuningJournal;
+pub use tuning::{
+    InMemoryTuningJournal, JournalEntry, ParameterRange, ParameterSet, ParameterValue, SearchSpace,
+    SearchStrategy, Trial, TrialOutcome, Tuner, TunerConfig, TuningEnd, TuningJournal,
+    TuningProgress, TuningResult, TuningTask,
+};
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -2,9 +2,11 @@
 
 mod export;
 mod scaling;
+mod stability;
 mod trainer;
 
 pub use scaling::Scaling;
+pub use stability::{CharacteristicStability, ScorecardStability};
 pub use trainer::{ScorecardConfig, ScorecardFit, ScorecardTrainer};
 
 use std::fmt;
