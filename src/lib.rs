@@ -39,6 +39,7 @@
 //! | `parallel` | yes | threads for batch work (rayon); never changes a number |
 //! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
 //! | `json` | | scorecards in JSON, run logs and tuning journals as JSON lines (serde_json) |
+//! | `report` | | evaluations as self-contained HTML pages |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 

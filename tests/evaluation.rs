@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use riskcycle::dataset::{Dataset, SplitRows};
 use riskcycle::evaluate::{
     Bootstrap, BootstrapConfig, Calibration, CapacityOutcome, ConfusionMatrix, Costs,
-    EvaluationReport, FairnessReport, LeakageConfig, LeakageReport, Ranking, ReliabilityBins,
-    ReportComparison, ResampleUnit, ScoreMetric, SegmentReport, card_precision, hosmer_lemeshow,
-    jackknife,
+    EvaluationReport, FairnessReport, HtmlReport, LeakageConfig, LeakageReport, Ranking,
+    ReliabilityBins, ReportComparison, ResampleUnit, ScoreMetric, SegmentReport, card_precision,
+    hosmer_lemeshow, jackknife,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::stats::{
@@ -518,6 +518,31 @@ fn what_crosses_a_split_is_found() {
     let schema = FeatureSchema::new(["chargeback_amount"]).unwrap();
     let leaking = Dataset::new(schema, features, data.labels().to_vec()).unwrap();
     assert_eq!(look(&leaking, &split).too_good, [("chargeback_amount".to_owned(), 1.0)]);
+}
+
+#[test]
+fn the_page_is_whole_loads_nothing_and_keeps_its_size() {
+    let render = |n: usize| {
+        let (data, scores) = scored(n);
+        let costs = Costs::default();
+        let report = EvaluationReport::new(&data, &scores, 0.5, &costs, 5).unwrap();
+        let importance = [("<script>alert(1)</script>".to_owned(), 0.5)];
+        let page = HtmlReport {
+            title: "March & April",
+            importance: &importance,
+            stretch: Some(days(5)),
+            ..HtmlReport::new(&data, &scores, &report)
+        };
+        page.render(&costs).unwrap()
+    };
+    let page = render(600);
+    assert_eq!(page.matches("<svg").count(), 9);
+    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    for absent in ["<script", "http", "url(", "@import", "NaN", "inf"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    assert!(page.contains("<h1>March &amp; April</h1>"));
+    assert!(render(60_000).len() < 2 * page.len() + 50_000);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! what the applications that were never accepted change.
 //!
 //! ```text
-//! cargo run --release --features csv,json --example credit_scorecard [-- FILE.csv[.gz]]
+//! cargo run --release --features csv,json,report --example credit_scorecard [-- FILE.csv[.gz] [PAGE.html]]
 //! ```
 //! The data are the German credit data (Hans Hofmann, UCI Machine Learning Repository, CC BY 4.0), which lie under
 //! `tests/data`.
@@ -10,23 +10,25 @@
 use std::path::PathBuf;
 
 use riskcycle::dataset::{CsvFeature, CsvLayout, Dataset, FoldPlan, SplitRows};
-use riskcycle::evaluate::{Costs, EvaluationReport, Ranking, ScoreMetric};
+use riskcycle::evaluate::{Costs, EvaluationReport, HtmlReport, Ranking, ScoreMetric};
 use riskcycle::model::{
     BinningConfig, BinningMethod, LogisticRegression, ModelExt, ReasonBaseline, RejectInference,
     Scorecard, ScorecardConfig, ScorecardTrainer, Trainer, Trend,
 };
+use riskcycle::train::{CrossValidation, Metric};
 use riskcycle::{Result, Seed};
 
 fn main() {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/germancredit.csv.gz");
     let path = std::env::args().nth(1).map_or(default, PathBuf::from);
-    if let Err(error) = run(path) {
+    let page = std::env::args().nth(2).unwrap_or_else(|| "target/credit_scorecard.html".into());
+    if let Err(error) = run(path, &page) {
         eprintln!("credit_scorecard: {error}");
         std::process::exit(1);
     }
 }
 
-fn run(path: PathBuf) -> Result<()> {
+fn run(path: PathBuf, page: &str) -> Result<()> {
     let data = read(path)?;
     println!("{} applications, {} of them bad\n", data.n_rows(), data.n_bad());
 
@@ -49,7 +51,7 @@ fn run(path: PathBuf) -> Result<()> {
     }
     println!("\n{}", fit.scorecard);
 
-    judge(&data, &trainer, &fit.scorecard)?;
+    judge(&data, &trainer, &fit.scorecard, page)?;
     explain(&data, &fit.scorecard)?;
     println!("\nthe same card in SQL:\n{}", shortened(&fit.scorecard.to_sql()));
     println!("and in JSON, {} bytes", fit.scorecard.to_json().len());
@@ -91,7 +93,7 @@ fn read(path: PathBuf) -> Result<Dataset> {
 }
 
 /// In sample, and by five-fold cross-validation beside what a single look at the training rows would promise.
-fn judge(data: &Dataset, trainer: &ScorecardTrainer, card: &Scorecard) -> Result<()> {
+fn judge(data: &Dataset, trainer: &ScorecardTrainer, card: &Scorecard, page: &str) -> Result<()> {
     let scores = card.score_dataset(data)?;
     // The matrix that came with the data: a bad customer taken for good costs five times a good one taken for bad.
     let costs = Costs {
@@ -103,15 +105,30 @@ fn judge(data: &Dataset, trainer: &ScorecardTrainer, card: &Scorecard) -> Result
     };
     let threshold = costs.best_threshold(data.labels(), &scores, &[])?;
     println!("in sample\n{}", EvaluationReport::new(data, &scores, threshold, &costs, 1)?);
-    let mut areas = Vec::new();
-    for SplitRows { train, test, .. } in (FoldPlan::Stratified { folds: 5 }).split(data, Seed(7))? {
-        let model = trainer.fit(&data.select_rows(&train)?, Seed(7))?.model;
-        let test = data.select_rows(&test)?;
-        let scores = model.score_dataset(&test)?;
-        areas.push(ScoreMetric::RocAuc.value(test.labels(), &scores, None)?);
+
+    let metrics: [&dyn Metric; 2] = [&ScoreMetric::RocAuc, &ScoreMetric::Ks];
+    let folds = FoldPlan::Stratified { folds: 5 };
+    let validated = CrossValidation::new(trainer, data, &folds, &metrics, Seed(7))?;
+    println!("\nout of sample, five folds:\n{validated}");
+
+    // The page shows scores out of fold: those of applicants that the card has not seen.
+    let scores = &validated.out_of_fold;
+    let report = EvaluationReport::new(data, scores, threshold, &costs, 1)?;
+    let lost = card.characteristics().iter().map(|of| {
+        let (low, high) = (of.points().iter().min(), of.points().iter().max());
+        let range = high.zip(low).map_or(0, |(high, low)| high - low);
+        (of.binning().feature().to_owned(), range as f64)
+    });
+    let html = HtmlReport {
+        title: "German credit scorecard",
+        subtitle: "scores out of fold, five folds; importance is the range of a characteristic's points",
+        importance: &lost.collect::<Vec<_>>(),
+        ..HtmlReport::new(data, scores, &report)
+    };
+    match std::fs::write(page, html.render(&costs)?) {
+        Ok(()) => println!("page: {page}"),
+        Err(error) => eprintln!("cannot write {page}: {error}"),
     }
-    let mean = areas.iter().sum::<f64>() / areas.len() as f64;
-    println!("\nout of sample, five folds: AUC {mean:.4} ({areas:.3?})");
     Ok(())
 }
 

@@ -7,6 +7,8 @@ mod confusion;
 mod cost;
 mod curve;
 mod fairness;
+#[cfg(feature = "report")]
+mod html;
 mod leakage;
 mod metric;
 mod probability;
@@ -22,6 +24,8 @@ pub use confusion::ConfusionMatrix;
 pub use cost::{BusinessOutcome, CostPoint, Costs};
 pub use curve::{GainsRow, RankPoint};
 pub use fairness::{FairnessReport, GroupFairness};
+#[cfg(feature = "report")]
+pub use html::HtmlReport;
 pub use leakage::{LeakageConfig, LeakageReport};
 pub use metric::ScoreMetric;
 pub use probability::{
