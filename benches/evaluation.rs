@@ -69,14 +69,15 @@ fn metrics(file: &str) -> Result<()> {
     line("ROC AUC", timed(|| ranking().roc_auc()));
     line("average precision", timed(|| ranking().average_precision()));
     line("KS", timed(|| ranking().ks().value));
-    let calibration = |bins| Calibration::new(&labels, &scores, bins).expect("probabilities");
-    line("log loss", timed(|| calibration(ReliabilityBins::EqualWidth(10)).log_loss));
-    line("Brier", timed(|| calibration(ReliabilityBins::EqualWidth(10)).brier));
+    let one = |metric: ScoreMetric| metric.value(&labels, &scores, None).expect("probabilities");
+    line("log loss", timed(|| one(ScoreMetric::LogLoss)));
+    line("Brier", timed(|| one(ScoreMetric::Brier)));
     line(
         "all of them",
         timed(|| {
             let ranking = ranking();
-            let all = calibration(ReliabilityBins::EqualWidth(10));
+            let all = Calibration::new(&labels, &scores, ReliabilityBins::EqualWidth(10));
+            let all = all.expect("probabilities");
             let ranked = ranking.roc_auc() + ranking.average_precision() + ranking.ks().value;
             ranked + all.log_loss + all.brier
         }),

@@ -40,6 +40,7 @@
 //! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
 //! | `json` | | scorecards in JSON, run logs and tuning journals as JSON lines (serde_json) |
 //! | `report` | | evaluations as self-contained HTML pages |
+//! | `import` | | tree models from XGBoost, LightGBM and scikit-learn, and back (serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 

@@ -25,6 +25,17 @@ pub(crate) fn for_each<T>(items: Vec<T>, f: impl Fn(T)) {
     items.into_iter().for_each(f);
 }
 
+/// Runs `f` on one of the threads, so that work it divides many times over does not go back and forth to them each time.
+#[cfg(feature = "parallel")]
+pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
+}
+
+#[cfg(not(feature = "parallel"))]
+pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
 /// How many threads there are. Nothing but the time it takes may depend on it.
 #[cfg(feature = "parallel")]
 pub(crate) fn n_threads() -> usize {

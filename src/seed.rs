@@ -1,7 +1,7 @@
 //! Randomness and hashing that never change: a [`Seed`] comes in, and what comes out is the same on every machine.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -20,10 +20,30 @@ impl Seed {
         Seed(xxh3_64(&bytes))
     }
 
+    /// `n` of the items, drawn without putting back, in the order they have.
+    pub(crate) fn sample<T: Copy>(self, items: &[T], n: usize) -> Vec<T> {
+        let mut rng = self.rng();
+        let mut needed = n.min(items.len());
+        let mut drawn = Vec::with_capacity(needed);
+        for (i, item) in items.iter().enumerate() {
+            // Each item by the share of the rest that is still needed.
+            if below(items.len() - i, &mut rng) < needed {
+                drawn.push(*item);
+                needed -= 1;
+            }
+        }
+        drawn
+    }
+
     /// A generator (ChaCha with 8 rounds, whose output is documented never to change).
     pub(crate) fn rng(self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.0)
     }
+}
+
+/// A number in `0..n`, all as likely to within 2⁻⁶⁴ × n.
+pub(crate) fn below(n: usize, rng: &mut impl RngCore) -> usize {
+    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
 /// The frozen 64-bit hash: XXH3-64 of `bytes` with `seed`. It decides routes and ids, so it can never change; other

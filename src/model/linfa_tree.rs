@@ -182,7 +182,7 @@ fn keep(nodes: &[Counted], majority: &[Majority], i: usize, kept: &mut Vec<TreeN
             feature: feature as u32,
             question: Question::AtMost(threshold),
             missing_left: rows(&nodes[l]) >= rows(&nodes[r]),
-            zero_is_missing: false,
+            also_missing: None,
             left,
             right,
         });

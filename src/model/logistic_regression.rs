@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::{Convergence, Fitted, LogisticModel, Trainer, sigmoid};
+use crate::model::{ClassWeights, Convergence, Fitted, LogisticModel, Trainer, sigmoid};
 use crate::parallel::map;
 use crate::schema::FeatureKind;
 use crate::seed::Seed;
@@ -35,23 +35,6 @@ pub struct LogisticRegressionConfig {
     pub max_iterations: u64,
     /// Largest component of the gradient, per row, that counts as converged.
     pub tolerance: f64,
-}
-
-/// What the rows of each label count.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub enum ClassWeights {
-    /// The same.
-    #[default]
-    Equal,
-    /// Both labels the same in sum: rows / (2 · rows of the label), as scikit-learn's `balanced`.
-    Balanced,
-    /// These.
-    Given {
-        /// Of a bad row.
-        bad: f64,
-        /// Of a good row.
-        good: f64,
-    },
 }
 
 /// Which signs coefficients may have.

@@ -16,7 +16,7 @@ mod transform;
 mod tree;
 
 pub use binning::{
-    Bin, Binner, Binning, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory,
+    Bin, Binner, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory, WoeBins,
 };
 pub use calibration::{CalibratedModel, Calibrator, Undersampled};
 pub use codec::{DecodeModel, ModelCodecs};
@@ -26,8 +26,7 @@ pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
 pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
 pub use logistic_regression::{
-    ClassWeights, Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign,
-    Signs,
+    Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign, Signs,
 };
 pub use pipeline::{Pipeline, PipelineModel};
 pub use reject::RejectInference;
@@ -36,10 +35,7 @@ pub use scorecard::{
     Scorecard, ScorecardConfig, ScorecardFit, ScorecardStability, ScorecardTrainer,
 };
 pub use transform::{FittedTransforms, Imputation, Transform};
-pub use tree::{
-    CategorySet, Combine, Link, Output, Precision, Question, Split, Tree, TreeEnsemble,
-    TreeImportance, TreeNode, ZERO,
-};
+pub use tree::*;
 
 use std::fmt::Debug;
 use std::sync::Arc;

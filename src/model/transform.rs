@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Reader};
 use crate::dataset::{Dataset, FoldPlan};
 use crate::error::{Error, Result};
-use crate::model::binning::{Binner, Binning, BinningConfig};
+use crate::model::binning::{Binner, BinningConfig, WoeBins};
 use crate::schema::{FeatureKind, FeatureSchema};
 use crate::seed::Seed;
 use crate::stats::quantile_sorted;
@@ -92,7 +92,7 @@ enum Map {
         missing: f64,
     },
     Is(f64),
-    Woe(Binning),
+    Woe(WoeBins),
 }
 
 impl Map {
@@ -163,7 +163,7 @@ impl Transform {
     fn fit(&self, data: &Dataset, seed: Seed) -> Result<Vec<Step>> {
         if let Transform::WeightOfEvidence(config) = self {
             let binnings = Binner::new(config.clone())?.fit_all(data)?;
-            let step = |(source, binning): (usize, Binning)| Step {
+            let step = |(source, binning): (usize, WoeBins)| Step {
                 source,
                 name: binning.feature().to_owned(),
                 map: Some(Map::Woe(binning)),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::binning::chi_merge::chi_merge;
 use crate::model::binning::optimal::{Counts, best_bins};
 use crate::model::binning::prebin::{Prebin, between, distinct, quantiles, tree};
-use crate::model::binning::{Binning, Layout, NO_BIN, Orientation, UnseenCategory};
+use crate::model::binning::{Layout, NO_BIN, Orientation, UnseenCategory, WoeBins};
 use crate::parallel::map;
 use crate::schema::FeatureKind;
 use crate::stats::EmptyCells;
@@ -213,7 +213,7 @@ impl Binner {
     ///
     /// # Errors
     /// `OneClass`; `InvalidInput` for a column past the end.
-    pub fn fit(&self, data: &Dataset, column: usize) -> Result<Binning> {
+    pub fn fit(&self, data: &Dataset, column: usize) -> Result<WoeBins> {
         let column = Column::new(self, data, column)?;
         match column.kind {
             FeatureKind::Categorical(_) => self.fit_categories(&column),
@@ -233,7 +233,7 @@ impl Binner {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn fit_all(&self, data: &Dataset) -> Result<Vec<Binning>> {
+    pub fn fit_all(&self, data: &Dataset) -> Result<Vec<WoeBins>> {
         let columns: Vec<usize> = (0..data.schema().n_features()).collect();
         map(&columns, |&column| self.fit(data, column)).into_iter().collect()
     }
@@ -243,7 +243,7 @@ impl Binner {
     /// # Errors
     /// As [`fit`](Self::fit); `InvalidConfig` unless the edges are finite and strictly rising; `InvalidInput` for a
     /// categorical column.
-    pub fn fit_edges(&self, data: &Dataset, column: usize, edges: &[f64]) -> Result<Binning> {
+    pub fn fit_edges(&self, data: &Dataset, column: usize, edges: &[f64]) -> Result<WoeBins> {
         let column = Column::new(self, data, column)?;
         if matches!(column.kind, FeatureKind::Categorical(_)) {
             let reason = format!("{} is categorical and has no edges", column.name);
@@ -263,7 +263,7 @@ impl Binner {
         data: &Dataset,
         column: usize,
         groups: &[Vec<&str>],
-    ) -> Result<Binning> {
+    ) -> Result<WoeBins> {
         let column = Column::new(self, data, column)?;
         let FeatureKind::Categorical(categories) = column.kind else {
             let reason = format!("{} is not categorical", column.name);
@@ -311,7 +311,7 @@ impl Binner {
         }
     }
 
-    fn join_numeric(&self, column: &Column<'_>, prebins: &[Prebin]) -> Result<Binning> {
+    fn join_numeric(&self, column: &Column<'_>, prebins: &[Prebin]) -> Result<WoeBins> {
         let counts: Vec<Counts> = prebins.iter().map(|bin| (bin.bad, bin.good)).collect();
         let starts = if counts.is_empty() { Vec::new() } else { self.join(column, &counts, None) };
         let edges = starts.iter().skip(1).map(|&i| prebins[i - 1].edge_before(&prebins[i]) + 0.0);
@@ -319,7 +319,7 @@ impl Binner {
         self.finish(column, Layout::Numeric(edges))
     }
 
-    fn fit_categories(&self, column: &Column<'_>) -> Result<Binning> {
+    fn fit_categories(&self, column: &Column<'_>) -> Result<WoeBins> {
         let n = column.kind.categories().map_or(0, |categories| categories.len());
         let mut counts = vec![(0.0, 0.0); n];
         for row in 0..column.values.len() {
@@ -353,14 +353,14 @@ impl Binner {
     }
 
     /// Counts the rows of every bin.
-    fn finish(&self, column: &Column<'_>, layout: Layout) -> Result<Binning> {
+    fn finish(&self, column: &Column<'_>, layout: Layout) -> Result<WoeBins> {
         // A code of a category is no quantity that could be special.
         let (special, unseen) = match layout {
             Layout::Numeric(_) => (self.config.special.clone(), 0),
             Layout::Categorical { .. } => (Vec::new(), 1),
         };
         let n_bins = layout.n_bins() + special.len() + 1 + unseen;
-        let mut binning = Binning {
+        let mut binning = WoeBins {
             feature: column.name.to_owned(),
             layout,
             special,

@@ -41,7 +41,7 @@ pub enum UnseenCategory {
 /// feature, categories without training rows. Numeric bins are closed on the left: `[from, to)`. A bin without training rows
 /// has weight of evidence 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Binning {
+pub struct WoeBins {
     feature: String,
     layout: Layout,
     special: Vec<f64>,
@@ -91,7 +91,7 @@ impl Layout {
     }
 }
 
-impl Binning {
+impl WoeBins {
     /// Gives every bin its rows and weight of evidence.
     fn weigh(&mut self, bad: &[f64], good: &[f64]) -> Result<()> {
         let evidence = weight_of_evidence(bad, good, self.empty_cells).ok_or_else(|| {

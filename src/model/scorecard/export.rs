@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::binning::{Binning, UnseenCategory};
+use crate::model::binning::{UnseenCategory, WoeBins};
 use crate::model::scorecard::{Characteristic, Scorecard};
 use crate::schema::FeatureKind;
 
@@ -76,7 +76,7 @@ impl Scorecard {
 impl Characteristic {
     /// (condition, points) in the order in which they are asked; what none of them holds for is missing or the last bin.
     fn sql_cases(&self, column: &str, kind: &FeatureKind) -> Vec<(String, i64)> {
-        let binning: &Binning = &self.binning;
+        let binning: &WoeBins = &self.binning;
         let regular = binning.n_regular();
         let mut cases = Vec::new();
         match binning.edges() {

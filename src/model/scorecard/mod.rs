@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::model::binning::{Binning, Orientation};
+use crate::model::binning::{Orientation, WoeBins};
 use crate::schema::FeatureSchema;
 
 /// A scorecard: each characteristic is a feature whose bins have whole points, and the sum of points is the score.
@@ -37,7 +37,7 @@ pub struct Scorecard {
 pub struct Characteristic {
     /// Position of the feature in the schema.
     column: u32,
-    binning: Binning,
+    binning: WoeBins,
     /// Change in the log-odds of bad per unit of weight of evidence.
     coefficient: f64,
     /// Of each bin.
@@ -81,7 +81,7 @@ pub struct Reason {
 
 impl Characteristic {
     /// The bins.
-    pub fn binning(&self) -> &Binning {
+    pub fn binning(&self) -> &WoeBins {
         &self.binning
     }
 
@@ -90,7 +90,7 @@ impl Characteristic {
         self.coefficient
     }
 
-    /// Points of each bin, in the order of [`Binning::bins`].
+    /// Points of each bin, in the order of [`WoeBins::bins`].
     pub fn points(&self) -> &[i64] {
         &self.points
     }
@@ -116,7 +116,7 @@ impl Scorecard {
     pub fn new(
         schema: FeatureSchema,
         intercept: f64,
-        characteristics: Vec<(Binning, f64)>,
+        characteristics: Vec<(WoeBins, f64)>,
         scaling: Scaling,
         base_points: BasePoints,
     ) -> Result<Self> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::binning::{Binner, Binning, BinningConfig, Orientation};
+use crate::model::binning::{Binner, BinningConfig, Orientation, WoeBins};
 use crate::model::logistic_regression::{
     LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign, Signs,
 };
@@ -66,7 +66,7 @@ pub struct ScorecardFit {
     /// The scorecard.
     pub scorecard: Scorecard,
     /// The bins of every feature in schema order, those that are not in the card among them.
-    pub binnings: Vec<Binning>,
+    pub binnings: Vec<WoeBins>,
     /// The regression on the weights of evidence of the features with enough information value.
     pub regression: LogisticFit,
 }
@@ -107,9 +107,9 @@ impl ScorecardTrainer {
     ///
     /// # Errors
     /// See the type; `InvalidInput` for a binning of a feature that the data set does not have.
-    pub fn fit_binned(&self, data: &Dataset, binnings: Vec<Binning>) -> Result<ScorecardFit> {
+    pub fn fit_binned(&self, data: &Dataset, binnings: Vec<WoeBins>) -> Result<ScorecardFit> {
         let least = self.config.min_information_value;
-        let used: Vec<&Binning> =
+        let used: Vec<&WoeBins> =
             binnings.iter().filter(|binning| binning.information_value() >= least).collect();
         if used.is_empty() {
             let reason = format!("no feature has an information value of at least {least}");
@@ -135,7 +135,7 @@ impl ScorecardTrainer {
 }
 
 /// The data set with the weights of evidence of binned features in their place.
-fn weights_of_evidence(data: &Dataset, binnings: &[&Binning]) -> Result<Dataset> {
+fn weights_of_evidence(data: &Dataset, binnings: &[&WoeBins]) -> Result<Dataset> {
     let columns = binnings.iter().map(|binning| {
         let name = binning.feature();
         let missing = || Error::input("binning", format!("the data set has no feature {name}"));

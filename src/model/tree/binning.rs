@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::model::tree::histogram::MAX_ROWS;
+use crate::model::tree::node::{CategorySet, Question};
+use crate::model::tree::split::LeftBins;
 use crate::parallel;
 
 /// How the values of a column are cut into bins, between which splits are looked for.
@@ -15,7 +18,8 @@ pub enum Binning {
     /// Half of the bins in the highest 2 % of the values, the others below: what is rare and bad tends to be large. On the
     /// Fraud Detection Handbook plain quantiles lose 0.04 of average precision, these nothing.
     TailAware,
-    /// A bin for every distinct value, up to 65,535 of them: splits are exact, training takes longer.
+    /// A bin for every distinct value: splits are exact, training takes longer. A column of more than 65,535 distinct
+    /// values gets as many quantile bins.
     Exact,
 }
 
@@ -27,13 +31,14 @@ const TAIL: f64 = 0.98;
 pub(super) const GROUP: usize = 8;
 /// Most bins, the one for missing values included, that a byte can tell apart.
 const BYTE_BINS: usize = 256;
+/// Most bins for values.
+const MAX_BINS: usize = 65_535;
 /// Rows that are turned into bins together.
 const ROWS: usize = 512;
 
 /// A data set as bins. Of a feature with `n` bins for values, bin `n` holds what is missing.
 #[derive(Debug)]
 pub(super) struct Binned {
-    pub(super) n_rows: usize,
     pub(super) features: Vec<FeatureBins>,
     pub(super) columns: Columns,
     /// Row after row, eight features in a word; empty where bins take two bytes.
@@ -49,37 +54,69 @@ pub(super) enum Columns {
     Shorts(Vec<Vec<u16>>),
 }
 
-/// Where a feature is cut: bin `b` holds the values above `cuts[b - 1]` and up to `cuts[b]`.
+/// What a feature's bins stand for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct FeatureBins {
-    cuts: Vec<f64>,
+pub(super) enum FeatureBins {
+    /// Bin `b` holds the values above `cuts[b - 1]` and up to `cuts[b]`.
+    Cuts(Vec<f64>),
+    /// Bin `b` holds the category with code `codes[b]`; any other counts as missing.
+    Codes(Vec<u32>),
 }
 
 impl FeatureBins {
     /// Number of bins for values; the one for missing values comes behind them.
     pub(super) fn n_values(&self) -> usize {
-        self.cuts.len() + 1
+        match self {
+            FeatureBins::Cuts(cuts) => cuts.len() + 1,
+            FeatureBins::Codes(codes) => codes.len(),
+        }
     }
 
-    /// A threshold between bins `left` and `right`: in the middle of what lies between them, since bins in between hold
-    /// no row. `right` past the last bin: above all values.
-    pub(super) fn threshold(&self, left: usize, right: usize) -> f64 {
-        if right > self.cuts.len() {
-            return f64::INFINITY;
+    /// The question that sends left what training sent left.
+    pub(super) fn question(&self, left: &LeftBins) -> Question {
+        match (self, left) {
+            (FeatureBins::Cuts(cuts), LeftBins::UpTo(below, above)) => {
+                Question::AtMost(match cuts.get(above.wrapping_sub(1)) {
+                    // Bins between the two hold no row: the threshold takes the middle of what lies between them.
+                    Some(&high) => between(cuts[*below], high.next_up()),
+                    None => f64::INFINITY,
+                })
+            }
+            (FeatureBins::Codes(codes), LeftBins::These(bins)) => {
+                Question::OneOf(CategorySet::new(bins.iter().map(|&bin| codes[bin as usize])))
+            }
+            _ => unreachable!("numbers are cut and categories divided, never the other way round"),
         }
-        let (low, high) = (self.cuts[left], self.cuts[right - 1]);
-        if low == high { low } else { between(low, high.next_up()) }
     }
 
     fn bin(&self, value: f64) -> usize {
-        if value.is_nan() {
-            return self.n_values();
+        let n_values = self.n_values();
+        match self {
+            _ if value.is_nan() => n_values,
+            FeatureBins::Cuts(cuts) => cuts.partition_point(|cut| *cut < value),
+            // `Dataset` holds codes only.
+            FeatureBins::Codes(codes) => codes.binary_search(&(value as u32)).unwrap_or(n_values),
         }
-        self.cuts.partition_point(|cut| *cut < value)
+    }
+
+    /// The categories that occur, the most frequent ones where there are too many.
+    fn of_categories(sorted: &[f64], max_bins: usize) -> Self {
+        let mut counts: Vec<(u32, u32)> = Vec::new();
+        for &value in sorted {
+            match counts.last_mut() {
+                Some((code, count)) if f64::from(*code) == value => *count += 1,
+                _ => counts.push((value as u32, 1)),
+            }
+        }
+        counts.sort_by_key(|&(code, count)| (std::cmp::Reverse(count), code));
+        counts.truncate(max_bins);
+        let mut codes: Vec<u32> = counts.into_iter().map(|(code, _)| code).collect();
+        codes.sort_unstable();
+        FeatureBins::Codes(codes)
     }
 
     /// Cuts for values in ascending order.
-    fn new(sorted: &[f64], max_bins: usize, binning: Binning) -> Self {
+    fn of_numbers(sorted: &[f64], max_bins: usize, binning: Binning) -> Self {
         let mut values: Vec<f64> = Vec::new();
         let mut counts: Vec<u32> = Vec::new();
         for &value in sorted {
@@ -101,7 +138,8 @@ impl FeatureBins {
                     begins_in_tail
                 });
                 let tail = tail.unwrap_or(counts.len());
-                let for_tail = (counts.len() - tail).min(max_bins / 2).max(max_bins.saturating_sub(tail));
+                let for_tail =
+                    (counts.len() - tail).min(max_bins / 2).max(max_bins.saturating_sub(tail));
                 let mut ends = equal_frequency(&counts[..tail], max_bins - for_tail);
                 if tail > 0 && for_tail > 0 {
                     ends.push(tail - 1);
@@ -111,7 +149,7 @@ impl FeatureBins {
             }
             _ => equal_frequency(&counts, max_bins),
         };
-        FeatureBins { cuts: ends.iter().map(|&i| between(values[i], values[i + 1])).collect() }
+        FeatureBins::Cuts(ends.iter().map(|&i| between(values[i], values[i + 1])).collect())
     }
 }
 
@@ -157,33 +195,33 @@ fn between(low: f64, high: f64) -> f64 {
 
 impl Binned {
     /// # Errors
-    /// `InvalidInput` for more than 2²⁸ rows or 65,535 features, or a column with more distinct values than exact
-    /// splits can take.
+    /// `InvalidInput` for more than 67,108,863 rows or 65,535 features.
     pub(super) fn new(data: &Dataset, binning: Binning, max_bins: usize) -> Result<Self> {
         let (n_rows, n_features) = (data.n_rows(), data.schema().n_features());
-        if n_rows > 1 << 28 || n_features > usize::from(u16::MAX) {
-            let reason = format!("{n_rows} rows of {n_features} features: at most 2^28 and 65,535");
+        if n_rows > MAX_ROWS || n_features > usize::from(u16::MAX) {
+            let reason =
+                format!("{n_rows} rows of {n_features} features: {MAX_ROWS} of 65535 at most");
             return Err(Error::input("training data", reason));
         }
         let sample: Vec<usize> = match binning {
             Binning::Exact => (0..n_rows).collect(),
             _ if n_rows <= SAMPLE => (0..n_rows).collect(),
-            _ => (0..SAMPLE).map(|i| (i as u128 * n_rows as u128 / SAMPLE as u128) as usize).collect(),
+            _ => (0..SAMPLE)
+                .map(|i| (i as u128 * n_rows as u128 / SAMPLE as u128) as usize)
+                .collect(),
         };
         let positions: Vec<usize> = (0..n_features).collect();
         let rows = data.rows();
         let features = parallel::map(&positions, |&feature| {
             let values = sample.iter().map(|row| rows[row * n_features + feature]);
             let sorted = sorted(values);
-            let max_bins = if binning == Binning::Exact { usize::MAX } else { max_bins };
-            FeatureBins::new(&sorted, max_bins, binning)
+            let max_bins = if binning == Binning::Exact { MAX_BINS } else { max_bins };
+            match data.schema().kinds()[feature].categories() {
+                Some(_) => FeatureBins::of_categories(&sorted, max_bins),
+                None => FeatureBins::of_numbers(&sorted, max_bins, binning),
+            }
         });
         let most = features.iter().map(|f| f.n_values() + 1).max().unwrap_or(1);
-        if let Some(f) = features.iter().position(|f| f.n_values() > usize::from(u16::MAX)) {
-            let (name, n) = (&data.schema().names()[f], features[f].n_values());
-            let reason = format!("column {name} has {n} distinct values; exact splits take 65,535");
-            return Err(Error::input("training data", reason));
-        }
         let n_groups = n_features.div_ceil(GROUP);
         if most > BYTE_BINS {
             let columns = parallel::map(&positions, |&feature| {
@@ -191,14 +229,14 @@ impl Binned {
                 (0..n_rows).map(|row| bins.bin(rows[row * n_features + feature]) as u16).collect()
             });
             let columns = Columns::Shorts(columns);
-            return Ok(Binned { n_rows, features, columns, lines: Vec::new(), n_groups });
+            return Ok(Binned { features, columns, lines: Vec::new(), n_groups });
         }
         let lines = lines(rows, &features, n_groups);
         let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
             let (word, shift) = (feature / GROUP, 8 * (feature % GROUP));
             lines.iter().skip(word).step_by(n_groups).map(|word| (word >> shift) as u8).collect()
         }));
-        Ok(Binned { n_rows, features, columns, lines, n_groups })
+        Ok(Binned { features, columns, lines, n_groups })
     }
 
     /// Frees what only training on all features of a node at once needs.
@@ -229,7 +267,10 @@ fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Vec<u64> {
         .chunks(GROUP)
         .map(|group| {
             std::array::from_fn(|lane| {
-                let cuts = group.get(lane).map_or(&[][..], |feature| &feature.cuts);
+                let cuts = match group.get(lane) {
+                    Some(FeatureBins::Cuts(cuts)) => &cuts[..],
+                    _ => &[],
+                };
                 std::array::from_fn(|i| cuts.get(i).copied().unwrap_or(f64::INFINITY))
             })
         })
@@ -241,12 +282,14 @@ fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Vec<u64> {
             let lines = lines.chunks_exact_mut(n_groups);
             for (line, row) in lines.zip(rows.chunks_exact(n_features)) {
                 let row = &row[g * GROUP..][..features.len()];
-                let mut values = [0.0; GROUP];
-                values[..row.len()].copy_from_slice(row);
-                line[g] = word(cuts, &values);
+                line[g] =
+                    row.iter().zip(cuts).enumerate().fold(0, |word, (lane, (value, cuts))| {
+                        word | (search(cuts, *value) as u64) << (8 * lane)
+                    });
                 for (lane, (value, bins)) in row.iter().zip(features).enumerate() {
-                    if value.is_nan() {
-                        line[g] |= (bins.n_values() as u64) << (8 * lane);
+                    // Both stand at 0 so far.
+                    if value.is_nan() || matches!(bins, FeatureBins::Codes(_)) {
+                        line[g] |= (bins.bin(*value) as u64) << (8 * lane);
                     }
                 }
             }
@@ -255,17 +298,14 @@ fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Vec<u64> {
     lines
 }
 
-/// Eight binary searches at once: how many cuts lie below each value (0 for NaN).
+/// How many of the padded cuts lie below the value (0 for NaN): eight steps, each taken or not without a branch. Written
+/// out, the searches of several features overlap; as a loop over lanes it took nine times as long (2026-11-22).
 #[inline]
-fn word(cuts: &GroupCuts, values: &[f64; GROUP]) -> u64 {
-    let mut at = [0_usize; GROUP];
-    for step in [128, 64, 32, 16, 8, 4, 2, 1] {
-        for lane in 0..GROUP {
-            let probe = (at[lane] + step - 1) & (BYTE_BINS - 1);
-            at[lane] += step * usize::from(cuts[lane][probe] < values[lane]);
-        }
-    }
-    at.iter().enumerate().fold(0, |word, (lane, at)| word | (*at as u64) << (8 * lane))
+fn search(cuts: &[f64; BYTE_BINS], value: f64) -> usize {
+    let step =
+        |at: usize, n: usize| at + n * usize::from(cuts[(at + n - 1) & (BYTE_BINS - 1)] < value);
+    let at = step(step(step(step(0, 128), 64), 32), 16);
+    step(step(step(step(at, 8), 4), 2), 1)
 }
 
 #[cfg(test)]
@@ -294,18 +334,18 @@ mod tests {
 
     #[test]
     fn few_values_get_a_bin_each_and_many_share_them_evenly() {
-        let bins = FeatureBins::new(&[1.0, 1.0, 3.0, 9.0], 255, Binning::TailAware);
-        assert_eq!(bins.cuts, [2.0, 6.0]);
+        let bins = FeatureBins::of_numbers(&[1.0, 1.0, 3.0, 9.0], 255, Binning::TailAware);
+        assert_eq!(bins, FeatureBins::Cuts(vec![2.0, 6.0]));
         assert_eq!([0.5, 2.0, 2.1, 7.0, f64::NAN].map(|x| bins.bin(x)), [0, 0, 1, 2, 3]);
         let values: Vec<f64> = (0..10_000).map(f64::from).collect();
-        let even = FeatureBins::new(&values, 100, Binning::Quantile);
+        let even = FeatureBins::of_numbers(&values, 100, Binning::Quantile);
         assert_eq!(even.n_values(), 100);
         let mut counts = [0; 100];
         values.iter().for_each(|&value| counts[even.bin(value)] += 1);
         assert!(counts.iter().all(|&n| n == 100), "{counts:?}");
-        let tail = FeatureBins::new(&values, 100, Binning::TailAware);
+        let tail = FeatureBins::of_numbers(&values, 100, Binning::TailAware);
         assert_eq!((tail.n_values(), tail.bin(9_799.0), tail.bin(9_800.0)), (100, 49, 50));
-        let exact = FeatureBins::new(&values, usize::MAX, Binning::Exact);
+        let exact = FeatureBins::of_numbers(&values, usize::MAX, Binning::Exact);
         assert_eq!(exact.n_values(), 10_000);
     }
 
@@ -314,7 +354,7 @@ mod tests {
         let values: Vec<f64> =
             (0..10_000).map(|i| if i < 9_000 { 0.0 } else { f64::from(i) }).collect();
         for binning in [Binning::Quantile, Binning::TailAware] {
-            let bins = FeatureBins::new(&values, 64, binning);
+            let bins = FeatureBins::of_numbers(&values, 64, binning);
             assert!(bins.n_values() >= 62, "{binning:?} {}", bins.n_values());
             assert_eq!((bins.bin(0.0), bins.bin(9_000.0)), (0, 1));
         }
@@ -325,7 +365,7 @@ mod tests {
         let values: Vec<f64> = (0..3_000).map(|i| f64::from(i * 7919 % 3_001) * 0.37).collect();
         let mut ascending = values.clone();
         ascending.sort_by(f64::total_cmp);
-        let bins = FeatureBins::new(&ascending, 255, Binning::TailAware);
+        let bins = FeatureBins::of_numbers(&ascending, 255, Binning::TailAware);
         let mut rows = values.clone();
         rows.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9, -1e9]);
         for (row, line) in rows.iter().zip(lines(&rows, &[bins.clone()], 1)) {

@@ -3,7 +3,8 @@
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
-use crate::model::tree::node::{CategorySet, Question, Split, Tree, TreeNode};
+use crate::model::tree::golden::GoldenRows;
+use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
 const WHAT: &str = "tree ensemble";
@@ -15,9 +16,12 @@ const MIN_NODE_BYTES: usize = 1 + 8 + 8;
 const THRESHOLD: u8 = 1;
 const CATEGORIES: u8 = 2;
 const MISSING_LEFT: u8 = 4;
-const ZERO_IS_MISSING: u8 = 8;
+const ALSO_MISSING: u8 = 8;
+const CUT_SINGLE: u8 = 16;
+const WHOLE: u8 = 32;
 
-pub(super) fn encode(trees: &[Tree], output: Output) -> Vec<u8> {
+pub(super) fn encode(ensemble: &TreeEnsemble) -> Vec<u8> {
+    let (trees, output) = (ensemble.trees(), ensemble.output());
     let mut bytes = Vec::new();
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(output.base.to_le_bytes());
@@ -37,6 +41,12 @@ pub(super) fn encode(trees: &[Tree], output: Output) -> Vec<u8> {
             node_bytes(node, &mut bytes);
         }
     }
+    let golden = ensemble.golden_rows();
+    bytes.extend((golden.map_or(0, |golden| golden.margins().len()) as u32).to_le_bytes());
+    if let Some(golden) = golden {
+        let values = golden.rows().iter().chain(golden.margins());
+        bytes.extend(values.flat_map(|value| value.to_le_bytes()));
+    }
     bytes
 }
 
@@ -47,18 +57,26 @@ fn node_bytes(node: &TreeNode, bytes: &mut Vec<u8>) {
         bytes.extend(node.cover.to_le_bytes());
         return;
     };
-    let kind = match split.question {
+    let kind = match &split.question {
         Question::AtMost(_) => THRESHOLD,
-        Question::OneOf(_) => CATEGORIES,
+        Question::OneOf(set) => match set.rule() {
+            CategoryRule::Cut => CATEGORIES,
+            CategoryRule::CutSingle => CATEGORIES | CUT_SINGLE,
+            CategoryRule::Whole => CATEGORIES | WHOLE,
+        },
     };
     let missing = if split.missing_left { MISSING_LEFT } else { 0 };
-    let zero = if split.zero_is_missing { ZERO_IS_MISSING } else { 0 };
-    bytes.push(kind | missing | zero);
+    let also = if split.also_missing.is_some() { ALSO_MISSING } else { 0 };
+    bytes.push(kind | missing | also);
     bytes.extend(node.value.to_le_bytes());
     bytes.extend(node.cover.to_le_bytes());
     bytes.extend(node.gain.to_le_bytes());
     for number in [split.feature, split.left, split.right] {
         bytes.extend(number.to_le_bytes());
+    }
+    if let Some(Band { low, high }) = split.also_missing {
+        bytes.extend(low.to_le_bytes());
+        bytes.extend(high.to_le_bytes());
     }
     match &split.question {
         Question::AtMost(threshold) => bytes.extend(threshold.to_le_bytes()),
@@ -94,9 +112,18 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
         let nodes = (0..n_nodes).map(|_| node(&mut reader)).collect::<Result<_>>()?;
         trees.push(Tree::new(nodes).map_err(|e| Error::corrupt(WHAT, e.to_string()))?);
     }
+    let n_features = schema.n_features();
+    let n_golden = count(&mut reader, 8 * (n_features + 1))?;
+    let rows = reader.f64s(n_golden * n_features)?;
+    let margins = reader.f64s(n_golden)?;
     reader.finish()?;
     let output = Output { base, combine, precision, link };
-    TreeEnsemble::new(schema, trees, output).map_err(|e| Error::corrupt(WHAT, e.to_string()))
+    let ensemble = TreeEnsemble::new(schema, trees, output);
+    let checked = ensemble.and_then(|ensemble| match n_golden {
+        0 => Ok(ensemble),
+        _ => ensemble.with_golden_rows(GoldenRows::new(rows, margins)?),
+    });
+    checked.map_err(|e| Error::corrupt(WHAT, e.to_string()))
 }
 
 fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
@@ -107,25 +134,33 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
     }
     let gain = reader.f64()?;
     let (feature, left, right) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    let question = match kind & 3 {
+    let also_missing = match kind & ALSO_MISSING {
+        0 => None,
+        _ => Some(Band { low: reader.f64()?, high: reader.f64()? }),
+    };
+    let question = match kind & !(MISSING_LEFT | ALSO_MISSING) {
         THRESHOLD => Question::AtMost(reader.f64()?),
-        CATEGORIES => {
-            let n = count(reader, 4)?;
-            let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
-            if !codes.is_sorted_by(|a, b| a < b) {
-                return Err(Error::corrupt(WHAT, "categories are not ascending"));
-            }
-            Question::OneOf(CategorySet::new(codes))
+        CATEGORIES => Question::OneOf(categories(reader)?),
+        kind if kind == CATEGORIES | CUT_SINGLE => {
+            Question::OneOf(categories(reader)?.with_rule(CategoryRule::CutSingle))
+        }
+        kind if kind == CATEGORIES | WHOLE => {
+            Question::OneOf(categories(reader)?.with_rule(CategoryRule::Whole))
         }
         _ => return Err(Error::corrupt(WHAT, format!("node of kind {kind}"))),
     };
-    if kind & !(3 | MISSING_LEFT | ZERO_IS_MISSING) != 0 {
-        return Err(Error::corrupt(WHAT, format!("node of kind {kind}")));
-    }
     let missing_left = kind & MISSING_LEFT != 0;
-    let zero_is_missing = kind & ZERO_IS_MISSING != 0;
-    let split = Split { feature, question, missing_left, zero_is_missing, left, right };
+    let split = Split { feature, question, missing_left, also_missing, left, right };
     Ok(TreeNode { split: Some(split), value, cover, gain })
+}
+
+fn categories(reader: &mut Reader<'_>) -> Result<CategorySet> {
+    let n = count(reader, 4)?;
+    let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
+    if !codes.is_sorted_by(|a, b| a < b) {
+        return Err(Error::corrupt(WHAT, "categories are not ascending"));
+    }
+    Ok(CategorySet::new(codes))
 }
 
 fn flag(reader: &mut Reader<'_>) -> Result<bool> {
@@ -155,7 +190,7 @@ mod tests {
             feature: 1,
             question,
             missing_left: true,
-            zero_is_missing: left == 3,
+            also_missing: (left == 3).then_some(Band::ZERO),
             left,
             right: left + 1,
         };
@@ -170,8 +205,10 @@ mod tests {
         let output = Output { link: Link::Logistic { slope: 2.0 }, ..Output::SHARES };
         let tree = Tree::new(nodes).unwrap();
         let leaf = Tree::new(vec![TreeNode::leaf(0.5, 9.0)]).unwrap();
-        TreeEnsemble::new(FeatureSchema::new(["a", "b"]).unwrap(), vec![tree, leaf], output)
-            .unwrap()
+        let schema = FeatureSchema::new(["a", "b"]).unwrap();
+        let ensemble = TreeEnsemble::new(schema, vec![tree, leaf], output).unwrap();
+        let golden = GoldenRows::new(vec![0.0, -1.0, 0.0, f64::NAN], vec![-0.5; 2]).unwrap();
+        ensemble.with_golden_rows(golden).unwrap()
     }
 
     #[test]
@@ -192,5 +229,16 @@ mod tests {
             }
         }
         assert!(decode(schema, &[0xff; 64]).is_err());
+    }
+
+    #[test]
+    fn an_ensemble_that_no_longer_gives_its_golden_margins_is_not_loaded() {
+        let ensemble = ensemble();
+        let mut bytes = ensemble.to_bytes();
+        // The value of the left leaf, which both golden rows reach.
+        let place = bytes.windows(8).position(|b| b == (-1.5_f64).to_le_bytes()).unwrap();
+        bytes[place] ^= 1;
+        let error = decode(ensemble.schema().clone(), &bytes).unwrap_err().to_string();
+        assert!(error.contains("row 0 had margin -0.5"), "{error}");
     }
 }

@@ -6,8 +6,9 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::model::tree::golden::GoldenRows;
 use crate::model::tree::layout::{BLOCK, Layout};
-use crate::model::tree::node::{Question, Tree};
+use crate::model::tree::node::{Band, Question, Tree};
 use crate::model::{Model, sigmoid};
 use crate::schema::FeatureSchema;
 
@@ -21,6 +22,7 @@ pub struct TreeEnsemble {
     schema: FeatureSchema,
     trees: Vec<Tree>,
     output: Output,
+    golden: Option<GoldenRows>,
     layout: Layout,
 }
 
@@ -120,15 +122,33 @@ impl TreeEnsemble {
             }
         }
         let layout = Layout::new(&trees);
-        Ok(TreeEnsemble { schema, trees, output, layout })
+        Ok(TreeEnsemble { schema, trees, output, golden: None, layout })
     }
 
     /// An ensemble from [`Model::to_bytes`].
     ///
     /// # Errors
-    /// `Corrupt` for bytes that are not one over this schema.
+    /// `Corrupt` for bytes that are not one over this schema, or whose [golden rows](GoldenRows) get other margins.
     pub fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
         super::bytes::decode(schema, bytes)
+    }
+
+    /// Carries rows with the margins they must get; every later load from bytes checks them again.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` for rows of another width; `InvalidInput` naming the first row whose margin differs in any bit,
+    /// with both margins.
+    pub fn with_golden_rows(mut self, golden: GoldenRows) -> Result<Self> {
+        let mut margins = vec![f64::NAN; golden.margins().len()];
+        self.margins(golden.rows(), &mut margins)?;
+        golden.check(&margins)?;
+        self.golden = Some(golden);
+        Ok(self)
+    }
+
+    /// The rows that it carries to be checked against.
+    pub fn golden_rows(&self) -> Option<&GoldenRows> {
+        self.golden.as_ref()
     }
 
     /// The trees in the order in which they are added up.
@@ -224,13 +244,14 @@ impl Model for TreeEnsemble {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        super::bytes::encode(&self.trees, self.output)
+        super::bytes::encode(self)
     }
 }
 
 impl PartialEq for TreeEnsemble {
     fn eq(&self, other: &Self) -> bool {
-        (&self.schema, &self.trees, self.output) == (&other.schema, &other.trees, other.output)
+        (&self.schema, &self.trees, self.output, &self.golden)
+            == (&other.schema, &other.trees, other.output, &other.golden)
     }
 }
 
@@ -254,13 +275,12 @@ impl fmt::Display for TreeEnsemble {
                             Question::AtMost(threshold) => write!(f, "<= {threshold}")?,
                             Question::OneOf(set) => write!(f, "in {:?}", set.codes())?,
                         }
-                        let missing = match (split.missing_left, split.zero_is_missing) {
-                            (true, false) => " or missing",
-                            (true, true) => " or missing or 0",
-                            (false, true) => " and not 0",
-                            (false, false) => "",
-                        };
-                        writeln!(f, "{missing}  ({})", node.cover)?;
+                        let missing = if split.missing_left { " or missing" } else { "" };
+                        write!(f, "{missing}")?;
+                        if let Some(Band { low, high }) = split.also_missing {
+                            write!(f, " ({low} to {high} is missing)")?;
+                        }
+                        writeln!(f, "  ({})", node.cover)?;
                         stack.extend([
                             (split.right, depth + 1, "no:  "),
                             (split.left, depth + 1, "yes: "),

@@ -10,34 +10,52 @@ use crate::model::tree::binning::{Binned, GROUP};
 /// Bins of one feature in scratch memory: indexed by a byte, so without a check.
 type Bins<C> = [C; 256];
 
-/// What the rows of a bin, or of a node, add up to.
+/// Most rows that training takes: as many can be told apart in a [`Sum`].
+pub(super) const MAX_ROWS: usize = (1 << ROW_BITS) - 1;
+const ROW_BITS: u32 = 26;
+
+/// What the rows of a bin, or of a node, add up to. Histograms are read and written whole several times per node, so two
+/// of its three numbers share a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum {
-    /// First derivatives (of a forest: weight of bad), in units.
-    pub(super) first: i64,
-    /// Second derivatives (of a forest: weight), in units.
-    pub(super) second: i64,
-    /// Rows.
-    pub(super) rows: i64,
+    first: i64,
+    /// 38 bits of second derivatives, 26 of rows.
+    rest: u64,
 }
 
 impl Sum {
     #[inline]
-    pub(super) fn plus(self, other: Sum) -> Sum {
-        Sum {
-            first: self.first + other.first,
-            second: self.second + other.second,
-            rows: self.rows + other.rows,
-        }
+    pub(super) fn new(first: i64, second: u64, rows: u64) -> Self {
+        Sum { first, rest: second << ROW_BITS | rows }
+    }
+
+    /// First derivatives (of a forest: draws of bad rows), in units.
+    #[inline]
+    pub(super) fn first(self) -> i64 {
+        self.first
+    }
+
+    /// Second derivatives (of a forest: draws), in units.
+    #[inline]
+    pub(super) fn second(self) -> u64 {
+        self.rest >> ROW_BITS
+    }
+
+    /// Rows (of a forest: draws).
+    #[inline]
+    pub(super) fn rows(self) -> u64 {
+        self.rest & MAX_ROWS as u64
     }
 
     #[inline]
+    pub(super) fn plus(self, other: Sum) -> Sum {
+        Sum { first: self.first + other.first, rest: self.rest + other.rest }
+    }
+
+    /// `other` must be a part of `self`.
+    #[inline]
     pub(super) fn minus(self, other: Sum) -> Sum {
-        Sum {
-            first: self.first - other.first,
-            second: self.second - other.second,
-            rows: self.rows - other.rows,
-        }
+        Sum { first: self.first - other.first, rest: self.rest.wrapping_sub(other.rest) }
     }
 }
 
@@ -47,6 +65,7 @@ pub(super) trait Cell: Copy + Default + Send + Sync {
     const ROWS: usize;
     fn add(&mut self, other: Self);
     fn sum(self) -> Sum;
+    fn is_empty(self) -> bool;
 }
 
 /// Two derivatives and a count in 64 bits: 27, 23 and 14 of them.
@@ -77,9 +96,13 @@ impl Cell for PackedCell {
 
     #[inline]
     fn sum(self) -> Sum {
-        let rows = (self.0 & 0x3fff) as i64;
-        let second = ((self.0 >> 14) & 0x7f_ffff) as i64;
-        Sum { first: (self.0 >> 37) as i64 - BIAS * rows, second, rows }
+        let rows = self.0 & 0x3fff;
+        Sum::new((self.0 >> 37) as i64 - BIAS * rows as i64, (self.0 >> 14) & 0x7f_ffff, rows)
+    }
+
+    #[inline]
+    fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 
@@ -89,16 +112,13 @@ pub(super) struct DrawCell(u64);
 
 impl DrawCell {
     pub(super) fn new(draws: u32, bad: bool) -> Self {
-        DrawCell(u64::from(bad) * (u64::from(draws) << 32) | u64::from(draws))
-    }
-
-    pub(super) fn draws(self) -> u32 {
-        self.0 as u32
+        let bad = if bad { u64::from(draws) << 32 } else { 0 };
+        DrawCell(bad | u64::from(draws))
     }
 }
 
 impl Cell for DrawCell {
-    // Training draws fewer than 2^32 rows in all.
+    // Training draws no more than MAX_ROWS in all.
     const ROWS: usize = usize::MAX;
 
     #[inline]
@@ -108,17 +128,25 @@ impl Cell for DrawCell {
 
     #[inline]
     fn sum(self) -> Sum {
-        let draws = i64::from(self.0 as u32);
-        Sum { first: (self.0 >> 32) as i64, second: draws, rows: draws }
+        let draws = u64::from(self.0 as u32);
+        Sum::new((self.0 >> 32) as i64, draws, draws)
+    }
+
+    #[inline]
+    fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 
-/// Two derivatives of 62 and of about 40 bits and a count: where weights differ too much, or rows are too few, to round.
+/// As many bits as a [`Sum`] has: where weights differ too much, or rows are too few, to round.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WideCell(pub(super) Sum);
 
-/// Largest derivative in a [`WideCell`], in units: 2²⁸ rows of it add up without running over.
-pub(super) const WIDE: f64 = (1_u64 << 34) as f64;
+/// Largest derivatives in a [`WideCell`], in units: [`MAX_ROWS`] of the first and `n_rows` of the second add up without
+/// running over.
+pub(super) fn wide(n_rows: usize) -> (f64, f64) {
+    ((1_u64 << 36) as f64, ((1_u64 << 37) / n_rows as u64) as f64)
+}
 
 impl Cell for WideCell {
     const ROWS: usize = usize::MAX;
@@ -132,12 +160,15 @@ impl Cell for WideCell {
     fn sum(self) -> Sum {
         self.0
     }
+
+    #[inline]
+    fn is_empty(self) -> bool {
+        self.0.rest == 0
+    }
 }
 
-/// Histograms of all features of a node, one after the other, each with its bin for missing values at the end.
-pub(super) type Histogram = Vec<Sum>;
-
-/// Where each feature's bins begin in a [`Histogram`], and where the last one's end.
+/// Where each feature's bins begin in a node's histogram, and where the last one's end. Each feature's last bin is that of
+/// missing values.
 pub(super) fn offsets(data: &Binned) -> Vec<usize> {
     let mut offsets = vec![0];
     for feature in &data.features {
@@ -148,6 +179,8 @@ pub(super) fn offsets(data: &Binned) -> Vec<usize> {
 
 /// Rows that are added together: their cells, and with luck their lines, stay in the nearest caches.
 const CHUNK: usize = 1 << 13;
+/// Rows whose lines are fetched together.
+const GATHER: usize = 1 << 9;
 
 /// Adds rows to the histograms of the features of some groups of eight; `out` begins with the first group's first bin.
 /// O(rows × features).
@@ -160,65 +193,79 @@ pub(super) fn add_rows<C: Cell>(
     out: &mut [Sum],
 ) {
     let mut scratch: Box<[Bins<C>; GROUP]> = Box::new([[C::default(); 256]; GROUP]);
-    let mut gathered = Vec::with_capacity(rows.len().min(CHUNK));
+    let n_chunk = rows.len().min(CHUNK);
+    let mut words = vec![0; n_chunk * groups.len()];
+    let mut gathered = Vec::with_capacity(n_chunk);
     let start = offsets[groups.start * GROUP];
     for rows in rows.chunks(CHUNK) {
-        gathered.clear();
-        gathered.extend(rows.iter().map(|&row| cells[row as usize]));
-        for group in groups.clone() {
+        let first = rows[0] as usize;
+        // Rows without a gap, as in the root, are read where they are.
+        let in_place = rows[rows.len() - 1] as usize - first + 1 == rows.len();
+        if !in_place {
+            // Fetched by themselves first: nothing but loads, so that many are under way at once; few enough rows at a
+            // time that the next group finds their lines in the nearest cache.
+            gathered.clear();
+            gathered.extend(rows.iter().map(|&row| cells[row as usize]));
+            for (i, rows) in rows.chunks(GATHER).enumerate() {
+                for (g, group) in groups.clone().enumerate() {
+                    let words = &mut words[g * n_chunk + i * GATHER..][..rows.len()];
+                    for (word, &row) in words.iter_mut().zip(rows) {
+                        *word = data.lines[row as usize * data.n_groups + group];
+                    }
+                }
+            }
+        }
+        for (g, group) in groups.clone().enumerate() {
             let features = group * GROUP..data.features.len().min((group + 1) * GROUP);
-            let words = Words { lines: &data.lines, n_groups: data.n_groups, group };
-            words.add(features.len(), rows, &gathered, &mut scratch);
+            if in_place {
+                let cells = &cells[first..first + rows.len()];
+                let words =
+                    data.lines[first * data.n_groups + group..].iter().step_by(data.n_groups);
+                add_words(features.len(), words, cells, &mut scratch);
+            } else {
+                add_words(features.len(), words[g * n_chunk..].iter(), &gathered, &mut scratch);
+            }
             for (bins, feature) in scratch.iter_mut().zip(features) {
                 let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];
                 for (out, bin) in out.iter_mut().zip(bins.iter_mut()) {
-                    *out = out.plus(bin.sum());
-                    *bin = C::default();
+                    if !bin.is_empty() {
+                        *out = out.plus(bin.sum());
+                        *bin = C::default();
+                    }
                 }
             }
         }
     }
 }
 
-/// The bins of eight features, row by row.
-struct Words<'a> {
-    lines: &'a [u64],
-    n_groups: usize,
-    group: usize,
+/// Adds cells to the bins of up to eight features: byte by byte of each row's word.
+fn add_words<'a, C: Cell>(
+    n: usize,
+    words: impl Iterator<Item = &'a u64>,
+    cells: &[C],
+    scratch: &mut [Bins<C>; GROUP],
+) {
+    // One copy per number of features, so that the inner loop has no end to check.
+    match n {
+        1 => add_lanes::<C, 1>(words, cells, scratch),
+        2 => add_lanes::<C, 2>(words, cells, scratch),
+        3 => add_lanes::<C, 3>(words, cells, scratch),
+        4 => add_lanes::<C, 4>(words, cells, scratch),
+        5 => add_lanes::<C, 5>(words, cells, scratch),
+        6 => add_lanes::<C, 6>(words, cells, scratch),
+        7 => add_lanes::<C, 7>(words, cells, scratch),
+        _ => add_lanes::<C, 8>(words, cells, scratch),
+    }
 }
 
-impl Words<'_> {
-    fn add<C: Cell>(
-        &self,
-        n_features: usize,
-        rows: &[u32],
-        cells: &[C],
-        scratch: &mut [Bins<C>; GROUP],
-    ) {
-        // One copy per number of features, so that the inner loop has no end to check.
-        match n_features {
-            1 => self.add_lanes::<C, 1>(rows, cells, scratch),
-            2 => self.add_lanes::<C, 2>(rows, cells, scratch),
-            3 => self.add_lanes::<C, 3>(rows, cells, scratch),
-            4 => self.add_lanes::<C, 4>(rows, cells, scratch),
-            5 => self.add_lanes::<C, 5>(rows, cells, scratch),
-            6 => self.add_lanes::<C, 6>(rows, cells, scratch),
-            7 => self.add_lanes::<C, 7>(rows, cells, scratch),
-            _ => self.add_lanes::<C, 8>(rows, cells, scratch),
-        }
-    }
-
-    fn add_lanes<C: Cell, const N: usize>(
-        &self,
-        rows: &[u32],
-        cells: &[C],
-        scratch: &mut [Bins<C>; GROUP],
-    ) {
-        for (&row, &cell) in rows.iter().zip(cells) {
-            let word = self.lines[row as usize * self.n_groups + self.group];
-            for (lane, bins) in scratch.iter_mut().take(N).enumerate() {
-                bins[(word >> (8 * lane)) as u8 as usize].add(cell);
-            }
+fn add_lanes<'a, C: Cell, const N: usize>(
+    words: impl Iterator<Item = &'a u64>,
+    cells: &[C],
+    scratch: &mut [Bins<C>; GROUP],
+) {
+    for (&cell, &word) in cells.iter().zip(words) {
+        for (lane, bins) in scratch.iter_mut().take(N).enumerate() {
+            bins[(word >> (8 * lane)) as u8 as usize].add(cell);
         }
     }
 }
@@ -238,8 +285,10 @@ pub(super) fn add_column<C: Cell, B: Copy + Into<usize>>(
             scratch[bin].add(cell);
         }
         for (out, bin) in out.iter_mut().zip(scratch.iter_mut()) {
-            *out = out.plus(bin.sum());
-            *bin = C::default();
+            if !bin.is_empty() {
+                *out = out.plus(bin.sum());
+                *bin = C::default();
+            }
         }
     }
 }
@@ -255,17 +304,17 @@ mod tests {
             for _ in 0..PackedCell::ROWS {
                 cell.add(PackedCell::new(first as i64, PACKED_SECOND as i64));
             }
-            let n = PackedCell::ROWS as i64;
-            let expected = Sum { first: first as i64 * n, second: PACKED_SECOND as i64 * n, rows: n };
+            let n = PackedCell::ROWS as u64;
+            let expected = Sum::new(first as i64 * n as i64, PACKED_SECOND as u64 * n, n);
             assert_eq!(cell.sum(), expected);
         }
-        let mut draws = DrawCell::new(u32::MAX - 1, true);
+        let mut draws = DrawCell::new(MAX_ROWS as u32 - 1, true);
         draws.add(DrawCell::new(1, false));
-        let expected = Sum {
-            first: i64::from(u32::MAX - 1),
-            second: i64::from(u32::MAX),
-            rows: i64::from(u32::MAX),
-        };
-        assert_eq!(draws.sum(), expected);
+        let all = MAX_ROWS as u64;
+        assert_eq!(draws.sum(), Sum::new(all as i64 - 1, all, all));
+        let (first, second) = wide(MAX_ROWS);
+        let most = Sum::new((first as i64) * MAX_ROWS as i64, second as u64 * all, all);
+        assert_eq!((most.second(), most.rows()), (second as u64 * all, all));
+        assert_eq!(most.minus(Sum::new(-5, 7, 1)).plus(Sum::new(-5, 7, 1)), most);
     }
 }

@@ -16,7 +16,8 @@
 
 use std::cell::RefCell;
 
-use crate::model::tree::node::{CategorySet, Question, Split, Tree, ZERO};
+use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree};
+use crate::model::tree::single::rounds_below;
 
 /// Trees or rows walked in lock step. Measured on a two-core EPYC (2026-11-22): 8 is as good as 10 or 16.
 const LANES: usize = 8;
@@ -42,22 +43,33 @@ enum Arena {
 #[derive(Debug, Clone)]
 struct KeyPlan {
     rule: KeyRule,
-    /// Features that any split asks for, ascending.
-    features: Vec<u32>,
-    /// Blocks of one key per feature: missing right, then (if set) missing left, zero or missing right, zero or missing
-    /// left.
-    blocks: [bool; 4],
+    /// For each rule about what is missing, one key per feature that a split under this rule compares.
+    blocks: Vec<Block>,
     /// One key each, behind the blocks.
     categories: Vec<CategoryKey>,
     n_keys: usize,
 }
 
 #[derive(Debug, Clone)]
+struct Block {
+    missing: MissingRule,
+    /// Where its keys start in a line.
+    start: usize,
+    /// Ascending.
+    features: Vec<u32>,
+}
+
+#[derive(Debug, Clone)]
 struct CategoryKey {
     feature: u32,
-    missing_left: bool,
-    zero_is_missing: bool,
+    missing: MissingRule,
     codes: CategorySet,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct MissingRule {
+    left: bool,
+    also: Option<Band>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,24 +146,6 @@ fn key32(value: f32) -> u32 {
 fn key64(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     bits ^ (((bits as i64) >> 63) as u64 | 0x8000_0000_0000_0000)
-}
-
-/// The largest double that rounds to a single below `c`, so that `x ≤ last_below(c)` is `x as f32 < c`.
-pub(super) fn last_below(c: f32) -> f64 {
-    let below = c.next_down();
-    // Beyond the largest single the next one would stand at 2^128: halfway there doubles begin to round to infinity.
-    let upper = if c == f32::INFINITY { 2f64.powi(128) } else { f64::from(c) };
-    let lower = if below == f32::NEG_INFINITY { -2f64.powi(128) } else { f64::from(below) };
-    let halfway = lower + (upper - lower) / 2.0;
-    if (halfway as f32) < c { halfway } else { halfway.next_down() }
-}
-
-/// The single for which `threshold` is [`last_below`], if there is one.
-fn rounds_below(threshold: f64) -> Option<f32> {
-    let near = threshold as f32;
-    [near, near.next_up()]
-        .into_iter()
-        .find(|&c| c > f32::NEG_INFINITY && last_below(c).to_bits() == threshold.to_bits())
 }
 
 impl Key for u32 {
@@ -250,44 +244,48 @@ impl KeyPlan {
         } else {
             KeyRule::Exact64
         };
-        let mut features: Vec<u32> = splits().map(|split| split.feature).collect();
-        features.sort_unstable();
-        features.dedup();
-        let mut blocks = [false; 4];
+        let mut compared = Vec::new();
         let mut categories = Vec::new();
         for split in splits() {
+            let (feature, missing) = (split.feature, MissingRule::of(split));
             match &split.question {
-                Question::AtMost(_) => blocks[block_of(split)] = true,
-                Question::OneOf(codes) => categories.push(CategoryKey {
-                    feature: split.feature,
-                    missing_left: split.missing_left,
-                    zero_is_missing: split.zero_is_missing,
-                    codes: codes.clone(),
-                }),
+                Question::AtMost(_) => compared.push((missing, feature)),
+                Question::OneOf(codes) => {
+                    categories.push(CategoryKey { feature, missing, codes: codes.clone() });
+                }
             }
+        }
+        compared.sort_by_key(|(missing, feature)| (missing.order(), *feature));
+        compared.dedup_by_key(|(missing, feature)| (missing.order(), *feature));
+        let mut blocks = Vec::new();
+        let mut start = 0;
+        for block in compared.chunk_by(|(a, _), (b, _)| a.order() == b.order()) {
+            let features = block.iter().map(|(_, feature)| *feature).collect();
+            blocks.push(Block { missing: block[0].0, start, features });
+            start += block.len();
         }
         categories.sort_by(|a, b| a.order().cmp(&b.order()));
         categories.dedup_by(|a, b| a.order() == b.order());
-        let n_blocks = blocks.iter().filter(|used| **used).count();
-        let n_keys = (features.len() * n_blocks + categories.len()).max(1);
-        KeyPlan { rule, features, blocks, categories, n_keys }
+        let n_keys = (start + categories.len()).max(1);
+        KeyPlan { rule, blocks, categories, n_keys }
     }
 
     /// Where the key that answers `split` stands in a line.
     fn slot(&self, split: &Split) -> usize {
-        let n = self.features.len();
+        let missing = MissingRule::of(split);
         match &split.question {
             Question::AtMost(_) => {
-                let feature = self.features.binary_search(&split.feature);
-                let before = self.blocks[..block_of(split)].iter().filter(|used| **used).count();
-                before * n + feature.expect("every split's feature is listed")
+                let block =
+                    self.blocks.binary_search_by_key(&missing.order(), |b| b.missing.order());
+                let block = &self.blocks[block.expect("every split's rule has a block")];
+                let feature = block.features.binary_search(&split.feature);
+                block.start + feature.expect("every split's feature is in its block")
             }
             Question::OneOf(codes) => {
-                let wanted =
-                    (split.feature, split.missing_left, split.zero_is_missing, codes.codes());
+                let wanted = (split.feature, missing.order(), codes.rule(), codes.codes());
                 let at = self.categories.binary_search_by(|key| key.order().cmp(&wanted));
-                let n_blocks = self.blocks.iter().filter(|used| **used).count();
-                n_blocks * n + at.expect("every question is listed")
+                let before = self.blocks.last().map_or(0, |last| last.start + last.features.len());
+                before + at.expect("every question is listed")
             }
         }
     }
@@ -305,41 +303,50 @@ impl KeyPlan {
     #[inline]
     fn fill_by<K: Key>(&self, row: &[f64], line: &mut [K], key: impl Fn(f64) -> K) {
         let mut rest = line;
-        for (block, _) in self.blocks.iter().enumerate().filter(|(_, used)| **used) {
-            let (keys, behind) = rest.split_at_mut(self.features.len());
+        for Block { missing, features, .. } in &self.blocks {
+            let (keys, behind) = rest.split_at_mut(features.len());
             rest = behind;
-            let missing = if block & 1 == 1 { K::default() } else { K::LARGEST };
-            if block & 2 == 0 {
-                for (out, &feature) in keys.iter_mut().zip(&self.features) {
-                    let value = row[feature as usize];
+            let if_missing = if missing.left { K::default() } else { K::LARGEST };
+            let values = features.iter().map(|&feature| row[feature as usize]);
+            match missing.also {
+                None => keys.iter_mut().zip(values).for_each(|(out, value)| {
                     let key = key(value);
-                    *out = if value.is_nan() { missing } else { key };
-                }
-            } else {
-                for (out, &feature) in keys.iter_mut().zip(&self.features) {
-                    let value = row[feature as usize];
-                    let is_missing = value.is_nan() || value.abs() <= ZERO;
-                    *out = if is_missing { missing } else { key(value) };
-                }
+                    *out = if value.is_nan() { if_missing } else { key };
+                }),
+                Some(band) => keys.iter_mut().zip(values).for_each(|(out, value)| {
+                    let is_missing = value.is_nan() || band.contains(value);
+                    *out = if is_missing { if_missing } else { key(value) };
+                }),
             }
         }
         for (out, question) in rest.iter_mut().zip(&self.categories) {
             let value = row[question.feature as usize];
-            let missing = value.is_nan() || (question.zero_is_missing && value.abs() <= ZERO);
-            let left = if missing { question.missing_left } else { question.codes.contains(value) };
+            let missing = question.missing;
+            let is_missing =
+                value.is_nan() || missing.also.is_some_and(|band| band.contains(value));
+            let left = if is_missing { missing.left } else { question.codes.contains(value) };
             *out = if left { K::default() } else { K::LARGEST };
         }
     }
 }
 
-/// Which block of keys answers a threshold.
-fn block_of(split: &Split) -> usize {
-    usize::from(split.missing_left) + 2 * usize::from(split.zero_is_missing)
+/// A [`MissingRule`] in numbers that have an order.
+type RuleOrder = (bool, Option<[u64; 2]>);
+
+impl MissingRule {
+    fn of(split: &Split) -> Self {
+        MissingRule { left: split.missing_left, also: split.also_missing }
+    }
+
+    /// Any order will do, as long as it is one.
+    fn order(&self) -> RuleOrder {
+        (self.left, self.also.map(|band| [band.low.to_bits(), band.high.to_bits()]))
+    }
 }
 
 impl CategoryKey {
-    fn order(&self) -> (u32, bool, bool, &[u32]) {
-        (self.feature, self.missing_left, self.zero_is_missing, self.codes.codes())
+    fn order(&self) -> (u32, RuleOrder, CategoryRule, &[u32]) {
+        (self.feature, self.missing.order(), self.codes.rule(), self.codes.codes())
     }
 }
 

@@ -34,8 +34,8 @@ pub struct Split {
     pub question: Question,
     /// A missing value (NaN) goes left, otherwise right.
     pub missing_left: bool,
-    /// Zero counts as missing: `|value| ≤` [`ZERO`]. Some LightGBM models say so; ours never do.
-    pub zero_is_missing: bool,
+    /// Numbers that count as missing besides NaN. Some foreign models have such; ours never do.
+    pub also_missing: Option<Band>,
     /// Position of the child for yes.
     pub left: u32,
     /// Position of the child for no.
@@ -47,8 +47,17 @@ pub struct Split {
 pub enum Question {
     /// Is the value at most this? The threshold is not NaN; an infinite one separates what is missing from the rest.
     AtMost(f64),
-    /// Is it one of these categories? The value is cut to a whole number; a negative one is no category.
+    /// Is it one of these categories?
     OneOf(CategorySet),
+}
+
+/// The numbers from `low` to `high`, both among them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Band {
+    /// The least of them.
+    pub low: f64,
+    /// The greatest.
+    pub high: f64,
 }
 
 /// A set of category codes.
@@ -56,19 +65,46 @@ pub enum Question {
 pub struct CategorySet {
     /// Ascending, none twice.
     codes: Arc<[u32]>,
+    rule: CategoryRule,
 }
 
-/// Up to this distance from 0 a value is zero to a split with [`Split::zero_is_missing`] (LightGBM's `kZeroThreshold`,
-/// the single-precision number next to 1e-35).
-pub const ZERO: f64 = 1e-35_f32 as f64;
+/// Which code a value stands for. The rules agree on whole numbers, which is what codes are; they differ where
+/// libraries do. A negative code is in no set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum CategoryRule {
+    /// The value cut toward zero, as LightGBM does: 2.9 is 2, −0.9 is 0.
+    #[default]
+    Cut,
+    /// The value rounded to single precision and cut, as XGBoost does; a negative one stands for none, nor does one from
+    /// 2²⁴ on.
+    CutSingle,
+    /// Whole numbers only, as scikit-learn does; anything else stands for none.
+    Whole,
+}
+
+impl Band {
+    /// What LightGBM takes for zero: its `kZeroThreshold` is the single-precision number next to 1e-35.
+    pub const ZERO: Band = Band { low: -(1e-35_f32 as f64), high: 1e-35_f32 as f64 };
+
+    /// Whether a number is one of these; NaN never is.
+    #[inline]
+    pub fn contains(self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+}
 
 impl CategorySet {
-    /// A set of codes, in any order.
+    /// A set of codes, in any order, under [`CategoryRule::Cut`].
     pub fn new(codes: impl IntoIterator<Item = u32>) -> Self {
         let mut codes: Vec<u32> = codes.into_iter().collect();
         codes.sort_unstable();
         codes.dedup();
-        CategorySet { codes: codes.into() }
+        CategorySet { codes: codes.into(), rule: CategoryRule::Cut }
+    }
+
+    /// The same codes under another rule.
+    pub fn with_rule(self, rule: CategoryRule) -> Self {
+        CategorySet { rule, ..self }
     }
 
     /// The codes, ascending.
@@ -76,17 +112,28 @@ impl CategorySet {
         &self.codes
     }
 
-    /// Whether the value, cut to a whole number, is in the set. NaN and negative values are not. O(log n).
+    /// How values are read.
+    pub fn rule(&self) -> CategoryRule {
+        self.rule
+    }
+
+    /// Whether the code that the value stands for is in the set. NaN never is. O(log n).
     pub fn contains(&self, value: f64) -> bool {
-        // The upper bound keeps the cast from turning what is too large into the largest code.
-        (0.0..4_294_967_296.0).contains(&value) && self.codes.binary_search(&(value as u32)).is_ok()
+        let single = f64::from(value as f32);
+        // The bounds keep the cast from turning what is no code into the nearest one.
+        let (value, is_code) = match self.rule {
+            CategoryRule::Cut => (value, -1.0 < value && value < 4_294_967_296.0),
+            CategoryRule::CutSingle => (single, (0.0..16_777_216.0).contains(&single)),
+            CategoryRule::Whole => (value, f64::from(value as u32) == value),
+        };
+        is_code && self.codes.binary_search(&(value as u32)).is_ok()
     }
 }
 
 impl Split {
     /// Whether a value goes left.
     pub fn goes_left(&self, value: f64) -> bool {
-        if value.is_nan() || (self.zero_is_missing && value.abs() <= ZERO) {
+        if value.is_nan() || self.also_missing.is_some_and(|band| band.contains(value)) {
             return self.missing_left;
         }
         match &self.question {
@@ -108,7 +155,7 @@ impl Tree {
     ///
     /// # Errors
     /// `InvalidInput` without nodes; for a value, cover or gain that is not finite or a cover below 0; for a NaN
-    /// threshold; for a node that is not the child of exactly one node before it (which also rules out cycles).
+    /// threshold or bound; for a node that is not the child of exactly one node before it (which also rules out cycles).
     pub fn new(nodes: Vec<TreeNode>) -> Result<Self> {
         let refuse =
             |i: usize, reason: &str| Err(Error::input("tree", format!("node {i} {reason}")));
@@ -128,6 +175,9 @@ impl Tree {
             let Some(split) = &node.split else { continue };
             if matches!(split.question, Question::AtMost(threshold) if threshold.is_nan()) {
                 return refuse(i, "has no number for a threshold");
+            }
+            if split.also_missing.is_some_and(|band| band.low.is_nan() || band.high.is_nan()) {
+                return refuse(i, "has no number for what counts as missing");
             }
             for child in [split.left as usize, split.right as usize] {
                 if child <= i || child >= nodes.len() || has_parent[child] {
@@ -182,14 +232,8 @@ mod tests {
 
     fn at_most(threshold: f64, left: u32, right: u32) -> TreeNode {
         let question = Question::AtMost(threshold);
-        let split = Split {
-            feature: 0,
-            question,
-            missing_left: false,
-            zero_is_missing: false,
-            left,
-            right,
-        };
+        let split =
+            Split { feature: 0, question, missing_left: false, also_missing: None, left, right };
         TreeNode { split: Some(split), value: 0.0, cover: 2.0, gain: 1.0 }
     }
 
@@ -198,7 +242,7 @@ mod tests {
         let mut split = at_most(10.0, 1, 2).split.unwrap();
         assert!(split.goes_left(10.0) && !split.goes_left(10.000001) && !split.goes_left(f64::NAN));
         assert!(split.goes_left(0.0));
-        split.zero_is_missing = true;
+        split.also_missing = Some(Band::ZERO);
         assert!(!split.goes_left(-1e-36) && split.goes_left(1e-34));
         split.missing_left = true;
         assert!(split.goes_left(f64::NAN) && split.goes_left(0.0));
@@ -209,9 +253,24 @@ mod tests {
         let set = CategorySet::new([7, 0, 7, u32::MAX]);
         assert_eq!(set.codes(), [0, 7, u32::MAX]);
         assert!(set.contains(7.9) && set.contains(0.0) && set.contains(-0.0));
-        for no in [-0.5, 6.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 4_294_967_296.0] {
+        for no in [-1.0, 6.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 4_294_967_296.0] {
             assert!(!set.contains(no), "{no}");
         }
+    }
+
+    #[test]
+    fn rules_differ_on_what_is_no_whole_number() {
+        let under = |rule| CategorySet::new([0, 3]).with_rule(rule);
+        let read = |value: f64| {
+            [CategoryRule::Cut, CategoryRule::CutSingle, CategoryRule::Whole]
+                .map(|rule| under(rule).contains(value))
+        };
+        assert_eq!(read(3.0), [true; 3]);
+        assert_eq!(read(3.5), [true, true, false]);
+        assert_eq!(read(3.0_f64.next_down()), [false, true, false]);
+        assert_eq!(read(-0.5), [true, false, false]);
+        assert_eq!(read(-1e-300), [true, true, false]);
+        assert_eq!(read(f64::NAN), [false; 3]);
     }
 
     #[test]

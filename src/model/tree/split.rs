@@ -33,9 +33,9 @@ pub(super) struct Shares {
 /// What a split may not do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Limits {
-    pub(super) min_rows: i64,
+    pub(super) min_rows: u64,
     /// In units.
-    pub(super) min_second: i64,
+    pub(super) min_second: u64,
     /// Which way the value may go with the feature: up (1), down (−1), either (0).
     pub(super) direction: i8,
     /// What values a leaf below here may take.
@@ -73,15 +73,20 @@ impl Newton {
         -(2.0 * first * step + (second + self.l2) * step * step) - 2.0 * self.l1 * step.abs()
     }
 
+    fn is_plain(&self, limits: &Limits) -> bool {
+        let unbound = limits.bounds == (f64::NEG_INFINITY, f64::INFINITY);
+        self.l1 == 0.0 && self.max_step == f64::INFINITY && limits.direction == 0 && unbound
+    }
+
     fn derivatives(&self, sum: Sum) -> (f64, f64) {
-        (sum.first as f64 * self.first_unit, sum.second as f64 * self.second_unit)
+        (sum.first() as f64 * self.first_unit, sum.second() as f64 * self.second_unit)
     }
 }
 
 impl Shares {
     /// Weight of bad and of all.
-    fn weights(&self, sum: Sum) -> (f64, f64) {
-        let (bad, all) = (sum.first as f64, sum.second as f64);
+    pub(super) fn weights(&self, sum: Sum) -> (f64, f64) {
+        let (bad, all) = (sum.first() as f64, sum.second() as f64);
         (self.bad * bad, self.bad * bad + self.good * (all - bad))
     }
 }
@@ -102,119 +107,163 @@ impl Criterion {
         value.clamp(bounds.0, bounds.1)
     }
 
-    /// The best cut of one feature, if any is allowed and improves on the node as it is. `entries` are its bins for values
-    /// in ascending order, of which empty ones may be left out.
-    pub(super) fn best_cut(
-        &self,
-        feature: usize,
-        entries: impl Iterator<Item = (usize, Sum)>,
-        missing: Sum,
-        total: Sum,
-        limits: &Limits,
-    ) -> Option<Cut> {
-        let search = Search { feature, missing, total, limits };
+    /// What a node with this sum scores by itself.
+    pub(super) fn score(&self, sum: Sum, bounds: (f64, f64)) -> f64 {
         match self {
             Criterion::Newton(newton) => {
-                let (first, second, l2) = (newton.first_unit, newton.second_unit, newton.l2);
-                let free = limits.bounds == (f64::NEG_INFINITY, f64::INFINITY);
-                let plain = newton.l1 == 0.0 && newton.max_step == f64::INFINITY && free;
-                if plain && limits.direction == 0 {
-                    // One division for both sides.
-                    let pair = |left: Sum, right: Sum| {
-                        let (g, h) = (left.first as f64 * first, left.second as f64 * second + l2);
-                        let (p, q) = (right.first as f64 * first, right.second as f64 * second + l2);
-                        (g * g * q + p * p * h) / (h * q)
-                    };
-                    return search.best(entries, pair);
-                }
-                let pair = |left: Sum, right: Sum| {
-                    let (low, high) = limits.bounds;
-                    let (g, h) = newton.derivatives(left);
-                    let (p, q) = newton.derivatives(right);
-                    let (v, w) = (newton.step(g, h).clamp(low, high), newton.step(p, q).clamp(low, high));
-                    match limits.direction {
-                        1 if v > w => f64::NEG_INFINITY,
-                        -1 if v < w => f64::NEG_INFINITY,
-                        _ => newton.score_of(v, g, h) + newton.score_of(w, p, q),
-                    }
-                };
-                search.best(entries, pair)
+                let (first, second) = newton.derivatives(sum);
+                let step = newton.step(first, second).clamp(bounds.0, bounds.1);
+                newton.score_of(step, first, second)
             }
             Criterion::Gini(shares) => {
-                let score = |sum: Sum| {
-                    let (bad, all) = shares.weights(sum);
-                    if all > 0.0 { -2.0 * bad * (all - bad) / all } else { 0.0 }
-                };
-                search.best(entries, |left, right| score(left) + score(right))
+                let (bad, all) = shares.weights(sum);
+                if all > 0.0 { -2.0 * bad * (all - bad) / all } else { 0.0 }
             }
             Criterion::Entropy(shares) => {
-                let score = |sum: Sum| {
-                    let (bad, all) = shares.weights(sum);
-                    let bits = |part: f64| if part > 0.0 { part * (part / all).log2() } else { 0.0 };
-                    bits(bad) + bits(all - bad)
-                };
-                search.best(entries, |left, right| score(left) + score(right))
+                let (bad, all) = shares.weights(sum);
+                let bits = |part: f64| if part > 0.0 { part * (part / all).log2() } else { 0.0 };
+                bits(bad) + bits(all - bad)
             }
         }
     }
+
+    /// The best cut of one feature, if any is allowed. `entries` are its bins for values in ascending order, of which
+    /// empty ones may be left out. O(entries).
+    pub(super) fn best_cut(
+        &self,
+        node: &Node<'_>,
+        feature: usize,
+        entries: impl Iterator<Item = (usize, Sum)>,
+    ) -> Option<Cut> {
+        let bounds = node.limits.bounds;
+        match self {
+            Criterion::Newton(newton) if newton.is_plain(node.limits) => {
+                let (first, second) = (newton.first_unit, newton.second_unit);
+                let (g_all, h_all) = newton.derivatives(node.total);
+                let l2 = newton.l2;
+                node.best(feature, entries, |left, _| {
+                    let (g, h) = (left.first() as f64 * first, left.second() as f64 * second);
+                    let (p, q) = (g_all - g, h_all - h + l2);
+                    let h = h + l2;
+                    // g²/h + p²/q
+                    (g * g * q + p * p * h, h * q)
+                })
+            }
+            Criterion::Newton(newton) => node.best(feature, entries, |left, right| {
+                let (g, h) = newton.derivatives(left);
+                let (p, q) = newton.derivatives(right);
+                let v = newton.step(g, h).clamp(bounds.0, bounds.1);
+                let w = newton.step(p, q).clamp(bounds.0, bounds.1);
+                let score = newton.score_of(v, g, h) + newton.score_of(w, p, q);
+                match node.limits.direction {
+                    1 if v > w => (f64::NEG_INFINITY, 1.0),
+                    -1 if v < w => (f64::NEG_INFINITY, 1.0),
+                    _ => (score, 1.0),
+                }
+            }),
+            Criterion::Gini(_) | Criterion::Entropy(_) => {
+                node.best(feature, entries, |left, right| {
+                    (self.score(left, bounds) + self.score(right, bounds), 1.0)
+                })
+            }
+        }
+    }
+
+    /// The best cut of one categorical feature: its categories in the order of what they say by themselves, cut where that
+    /// is best, which for a convex loss is the best of all divisions (Fisher 1958). What is missing, and any category that
+    /// training did not see, goes right. O(entries × log entries).
+    pub(super) fn best_division(
+        &self,
+        node: &Node<'_>,
+        feature: usize,
+        entries: impl Iterator<Item = (usize, Sum)>,
+    ) -> Option<Cut> {
+        // A category of few rows says little: it is drawn towards the node as if it had this many more.
+        const SMOOTHING: f64 = 10.0;
+        let total = node.total;
+        let smooth = SMOOTHING * total.second() as f64 / total.rows().max(1) as f64;
+        let overall = total.first() as f64 / (total.second() as f64).max(1.0);
+        let says = |sum: &Sum| {
+            (sum.first() as f64 + smooth * overall)
+                / (sum.second() as f64 + smooth).max(f64::MIN_POSITIVE)
+        };
+        let mut bins: Vec<(usize, Sum)> = entries.filter(|(_, sum)| sum.rows() > 0).collect();
+        bins.sort_by(|(i, a), (j, b)| says(a).total_cmp(&says(b)).then(i.cmp(j)));
+        let in_order = bins.iter().enumerate().map(|(i, (_, sum))| (i, *sum));
+        let cut = self.best_cut(node, feature, in_order)?;
+        let LeftBins::UpTo(last, _) = cut.bins else { return None };
+        let codes = |bins: &[(usize, Sum)]| bins.iter().map(|(bin, _)| *bin as u16).collect();
+        // Whatever is not in the set goes right, so the set is the side without what is missing.
+        Some(if cut.missing_left {
+            let (set, left) = (codes(&bins[last + 1..]), total.minus(cut.left));
+            Cut { bins: LeftBins::These(set), missing_left: false, left, ..cut }
+        } else {
+            Cut { bins: LeftBins::These(codes(&bins[..=last])), ..cut }
+        })
+    }
 }
 
-/// One feature of one node.
-struct Search<'a> {
-    feature: usize,
-    missing: Sum,
-    total: Sum,
-    limits: &'a Limits,
+/// A node whose best cut is looked for.
+#[derive(Debug)]
+pub(super) struct Node<'a> {
+    pub(super) total: Sum,
+    /// Of the rows whose value of the feature in question is missing.
+    pub(super) missing: Sum,
+    pub(super) limits: &'a Limits,
 }
 
-impl Search<'_> {
+impl Node<'_> {
     /// The first of the best cuts: what is missing goes right, or, where there is any and that is better, left. Where the
-    /// node has no missing value it goes with most rows.
+    /// node has no missing value it goes with most rows. `pair` gives the score of two children as a fraction with a
+    /// denominator above 0, which is compared without dividing. The gain is that over nothing; the caller takes the
+    /// node's own score off.
     #[inline]
     fn best(
         &self,
+        feature: usize,
         entries: impl Iterator<Item = (usize, Sum)>,
-        pair: impl Fn(Sum, Sum) -> f64,
+        pair: impl Fn(Sum, Sum) -> (f64, f64),
     ) -> Option<Cut> {
-        let any_missing = self.missing.rows > 0;
-        let mut best: Option<(f64, usize, usize, bool, Sum)> = None;
+        let limits = self.limits;
+        let mut best: Option<(usize, usize, bool, Sum)> = None;
+        let mut highest = (f64::NEG_INFINITY, 1.0);
+        let (rows, second) = (self.total.rows(), self.total.second());
+        let (max_rows, max_second) =
+            (rows.checked_sub(limits.min_rows)?, second.checked_sub(limits.min_second)?);
         let mut consider = |left: Sum, below: usize, above: usize, missing_left: bool| {
-            let right = self.total.minus(left);
-            if left.rows < self.limits.min_rows
-                || right.rows < self.limits.min_rows
-                || left.second < self.limits.min_second
-                || right.second < self.limits.min_second
-            {
+            let enough = left.rows() >= limits.min_rows && left.rows() <= max_rows;
+            if !enough || left.second() < limits.min_second || left.second() > max_second {
                 return;
             }
-            let score = pair(left, right);
-            if score > best.map_or(f64::NEG_INFINITY, |best| best.0) {
-                best = Some((score, below, above, missing_left, left));
+            let score = pair(left, self.total.minus(left));
+            if score.0 * highest.1 > highest.0 * score.1 {
+                highest = score;
+                best = Some((below, above, missing_left, left));
             }
         };
+        let missing = self.missing;
         let mut left = Sum::default();
         let mut below = 0;
         for (bin, sum) in entries {
-            if sum.rows == 0 {
+            if sum.rows() == 0 {
                 continue;
             }
-            if left.rows > 0 {
+            if left.rows() > 0 {
                 consider(left, below, bin, false);
-                if any_missing {
-                    consider(left.plus(self.missing), below, bin, true);
+                if missing.rows() > 0 {
+                    consider(left.plus(missing), below, bin, true);
                 }
             }
             left = left.plus(sum);
             below = bin;
         }
-        if any_missing && left.rows > 0 {
+        if missing.rows() > 0 && left.rows() > 0 {
             consider(left, below, usize::MAX, false);
         }
-        // Everything on one side scores what the node does by itself.
-        let parent = pair(self.total, Sum::default());
-        let (score, below, above, missing_left, left) = best?;
-        let missing_left = if any_missing { missing_left } else { 2 * left.rows >= self.total.rows };
-        let bins = LeftBins::UpTo(below, above);
-        Some(Cut { gain: score - parent, feature: self.feature, bins, missing_left, left })
+        let (below, above, missing_left, left) = best?;
+        let gain = highest.0 / highest.1;
+        let most_left = 2 * left.rows() >= self.total.rows();
+        let missing_left = if missing.rows() > 0 { missing_left } else { most_left };
+        Some(Cut { gain, feature, bins: LeftBins::UpTo(below, above), missing_left, left })
     }
 }
