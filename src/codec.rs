@@ -29,6 +29,13 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T>
     }
 }
 
+/// Appends a block behind its length as a `u32`.
+pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
+    let length = u32::try_from(block.len()).expect("a block is a record of at most some megabytes");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(block);
+}
+
 /// Reads fixed-width little-endian numbers; running out of bytes is an error, never a panic.
 pub(crate) struct Reader<'a> {
     what: &'static str,
@@ -53,13 +60,18 @@ impl<'a> Reader<'a> {
         self.take().map(u8::from_le_bytes)
     }
 
-    /// Text behind its length in bytes as a `u32`.
-    pub(crate) fn text(&mut self) -> Result<String> {
+    /// Bytes behind their number as a `u32`, as [`write_block`] writes them.
+    pub(crate) fn block(&mut self) -> Result<&'a [u8]> {
         let length = self.u32()? as usize;
         let split = self.bytes.split_at_checked(length);
-        let (text, rest) = split.ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
+        let (block, rest) = split.ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
         self.bytes = rest;
-        let text = std::str::from_utf8(text);
+        Ok(block)
+    }
+
+    /// Text behind its length in bytes as a `u32`.
+    pub(crate) fn text(&mut self) -> Result<String> {
+        let text = std::str::from_utf8(self.block()?);
         text.map(str::to_owned).map_err(|error| Error::corrupt(self.what, error.to_string()))
     }
 

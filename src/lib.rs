@@ -38,6 +38,8 @@
 //! | `linfa` | yes | trainers on linfa: logistic regression, decision tree |
 //! | `parallel` | yes | threads for batch work (rayon); never changes a number |
 //! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
+//! | `json` | | scorecards in JSON, run logs and tuning journals as JSON lines (serde_json) |
+//! | `report` | | evaluations as self-contained HTML pages |
 //! | `import` | | tree models from XGBoost, LightGBM and scikit-learn, and back (serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |

@@ -4,14 +4,14 @@
 use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
 use riskcycle::evaluate::{
-    DropReason, FeatureMeasure, FeatureScreen, PermutationImportance, Ranking, RankingMetric,
+    DropReason, FeatureMeasure, FeatureScreen, PermutationImportance, Ranking, ScoreMetric,
     Selection, SelectionConfig, Selector,
 };
 use riskcycle::model::{
     LogisticModel, Model, ModelExt, Output, Question, Split, Tree, TreeEnsemble, TreeNode,
 };
 use riskcycle::ndarray::Array2;
-use riskcycle::stats::{mutual_information, spearman, weight_of_evidence};
+use riskcycle::stats::{EmptyCells, mutual_information, spearman, weight_of_evidence};
 use riskcycle::{Error, FeatureSchema, Result, Seed, Timestamp};
 use serde_json::Value;
 
@@ -248,7 +248,7 @@ fn one_feature(names: &[&str], feature: usize) -> LogisticModel {
 }
 
 fn importance(model: &dyn Model, data: &Dataset, repeats: u32) -> PermutationImportance {
-    PermutationImportance::new(model, data, RankingMetric::RocAuc, repeats, Seed(7)).unwrap()
+    PermutationImportance::new(model, data, ScoreMetric::RocAuc, repeats, Seed(7)).unwrap()
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn more_rows_than_are_scored_at_once_and_average_precision() {
     let data =
         columns(&["x", "idle"], &[values.iter().map(|v| v / 1000.0).collect(), values], &bad);
     let model = one_feature(&["x", "idle"], 0);
-    let metric = RankingMetric::AveragePrecision;
+    let metric = ScoreMetric::AveragePrecision;
     let found = PermutationImportance::new(&model, &data, metric, 4, Seed(1)).unwrap();
     assert_eq!(found.metric, metric);
     assert!(close(found.baseline, 1.0));
@@ -317,7 +317,7 @@ fn permutation_importance_refuses_what_it_cannot_do() {
     let data = columns(&["x"], &[vec![1.0, 2.0]], &bad);
     let ask = |data: &Dataset, repeats| {
         let model = one_feature(&["x"], 0);
-        PermutationImportance::new(&model, data, RankingMetric::RocAuc, repeats, Seed(1))
+        PermutationImportance::new(&model, data, ScoreMetric::RocAuc, repeats, Seed(1))
     };
     assert!(matches!(ask(&data, 0), Err(Error::InvalidConfig { .. })));
     let one_class = columns(&["x"], &[vec![1.0, 2.0]], &[true, true]);
@@ -524,13 +524,15 @@ proptest! {
             let turned = mutual_information(&good, &bad).unwrap();
             prop_assert!((information - turned).abs() < 1e-12);
         }
-        if let Some(evidence) = weight_of_evidence(&bad, &good, 0.5) {
+        let rows = |counts: &[u64]| counts.iter().map(|count| *count as f64).collect::<Vec<_>>();
+        let half = EmptyCells::Add(0.5);
+        if let Some(evidence) = weight_of_evidence(&rows(&bad), &rows(&good), half) {
             prop_assert!(evidence.information_value >= 0.0);
             prop_assert!(evidence.by_bin.iter().all(|weight| weight.is_finite()));
         }
         if bad.iter().any(|count| *count > 0) {
             prop_assert!(mutual_information(&bad, &bad).unwrap() < 1e-12);
-            let evidence = weight_of_evidence(&bad, &bad, 0.5).unwrap();
+            let evidence = weight_of_evidence(&rows(&bad), &rows(&bad), half).unwrap();
             prop_assert_eq!(evidence.information_value, 0.0);
         }
     }
@@ -543,7 +545,7 @@ proptest! {
         let data = of_rows(&rows);
         let model = tree(data.schema());
         let ask = |seed| {
-            let metric = RankingMetric::default();
+            let metric = ScoreMetric::default();
             PermutationImportance::new(&model, &data, metric, 3, Seed(seed)).unwrap()
         };
         let found = ask(seed);

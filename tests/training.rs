@@ -3,8 +3,8 @@
 
 use riskcycle::dataset::Dataset;
 use riskcycle::model::{
-    LinfaTree, LinfaTreeConfig, LogisticModel, LogisticRegression, LogisticRegressionConfig,
-    ModelCodecs, ModelExt, Trainer, TreeEnsemble,
+    LinfaLogistic, LinfaLogisticConfig, LinfaTree, LinfaTreeConfig, LogisticModel,
+    LogisticRegression, LogisticRegressionConfig, ModelCodecs, ModelExt, Trainer, TreeEnsemble,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::train::TrainingRun;
@@ -33,8 +33,18 @@ fn logistic(l2: f64) -> LogisticRegression {
     LogisticRegression::new(LogisticRegressionConfig { l2, ..Default::default() }).unwrap()
 }
 
+fn linfa_logistic(l2: f64) -> LinfaLogistic {
+    LinfaLogistic::new(LinfaLogisticConfig { l2, ..Default::default() }).unwrap()
+}
+
 fn check_against_scikit_learn(theirs: &Value, data: &Dataset) {
-    let fitted = logistic(theirs["l2"].as_f64().unwrap()).fit(data, Seed(1)).unwrap();
+    let l2 = theirs["l2"].as_f64().unwrap();
+    check_trainer_against_scikit_learn(&logistic(l2), theirs, data);
+    check_trainer_against_scikit_learn(&linfa_logistic(l2), theirs, data);
+}
+
+fn check_trainer_against_scikit_learn(trainer: &dyn Trainer, theirs: &Value, data: &Dataset) {
+    let fitted = trainer.fit(data, Seed(1)).unwrap();
     assert!(fitted.convergence.unwrap().converged());
     let codecs = ModelCodecs::default();
     let copy = codecs.decode(fitted.model.kind(), data.schema().clone(), &fitted.model.to_bytes());
@@ -71,8 +81,13 @@ fn the_score_is_the_probability_of_bad_when_bad_is_the_larger_class_too() {
 fn a_solver_that_stops_short_is_reported() {
     let (_, data) = golden();
     let config = LogisticRegressionConfig { max_iterations: 1, ..Default::default() };
-    let fitted = LogisticRegression::new(config).unwrap().fit(&data, Seed(1)).unwrap();
-    assert!(!fitted.convergence.unwrap().converged());
+    let ours = LogisticRegression::new(config).unwrap();
+    let config = LinfaLogisticConfig { max_iterations: 1, ..Default::default() };
+    let linfas = LinfaLogistic::new(config).unwrap();
+    for trainer in [&ours as &dyn Trainer, &linfas] {
+        let fitted = trainer.fit(&data, Seed(1)).unwrap();
+        assert!(!fitted.convergence.unwrap().converged());
+    }
 }
 
 /// Points on a grid, bad above a line, with a few labels flipped and many rows alike.
@@ -120,7 +135,7 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_reason() {
     let fine = |bad| dataset(&[vec![1.0], vec![2.0], vec![3.0]], bad);
     let gap = dataset(&[vec![1.0], vec![f64::NAN], vec![3.0]], vec![true, false, true]);
     let tree = LinfaTree::new(LinfaTreeConfig::default()).unwrap();
-    for trainer in [&logistic(1.0) as &dyn Trainer, &tree] {
+    for trainer in [&logistic(1.0) as &dyn Trainer, &linfa_logistic(1.0), &tree] {
         let one_class = trainer.fit(&fine(vec![true; 3]), Seed(1));
         assert!(matches!(one_class, Err(Error::OneClass { label: true, .. })), "{one_class:?}");
         let error = trainer.fit(&gap, Seed(1)).unwrap_err().to_string();

@@ -1,7 +1,14 @@
-//! Stage 3, dataset. Takes features and labels; gives a [`Dataset`] to train and evaluate on, and its splits in time.
+//! Stage 3, dataset. Takes features and labels; gives a [`Dataset`] to train and evaluate on, and its splits.
 
+#[cfg(feature = "csv")]
+mod csv;
+mod fold;
 mod split;
 
+#[cfg(feature = "csv")]
+pub use csv::{CsvFeature, CsvKind, CsvLayout};
+pub use fold::FoldPlan;
+pub(crate) use fold::shuffle;
 pub use split::{SplitRows, TimeSplit};
 
 use ndarray::{Array2, ArrayView2, Axis};
@@ -160,6 +167,17 @@ impl Dataset {
         let schema = self.schema.select(columns)?;
         let features = self.features.select(Axis(1), columns).as_standard_layout().into_owned();
         Ok(Dataset { schema, features, ..self.clone() })
+    }
+
+    /// The same rows with other features.
+    pub(crate) fn with_features(
+        &self,
+        schema: FeatureSchema,
+        features: Array2<f64>,
+    ) -> Result<Self> {
+        let Dataset { labels, times, entities, amounts, weights, .. } = self.clone();
+        let data = Dataset::new(schema, features, labels)?;
+        Ok(Dataset { times, entities, amounts, weights, ..data })
     }
 
     /// A copy of these rows, in this order; a row may come more than once.

@@ -1,19 +1,19 @@
 //! How well scores put bad before good.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+#[cfg(feature = "parallel")]
+use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::ids::EntityKey;
 
 /// Rows ordered by score, highest first, with rows of equal score kept together: one sort, O(n log n), from which every
 /// ranking metric follows in O(n).
+///
+/// Without weights every row counts 1. Memory: 12 bytes a row and 32 per distinct score.
 #[derive(Debug, Clone)]
 pub struct Ranking {
-    /// Positions of the rows, highest score first.
-    order: Vec<u32>,
+    /// Highest score first, rows of equal score in row order: twice the row's position, and 1 more for a bad row.
+    rows: Vec<u32>,
     /// One per distinct score, highest first.
     steps: Vec<Step>,
 }
@@ -22,8 +22,12 @@ pub struct Ranking {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) score: f64,
-    pub(super) n_bad: u64,
-    pub(super) n_good: u64,
+    /// Weight of the bad rows.
+    pub(super) bad: f64,
+    /// Weight of the good rows.
+    pub(super) good: f64,
+    /// Number of rows.
+    pub(super) n: usize,
 }
 
 /// Kolmogorov–Smirnov distance between the scores of bad and good rows.
@@ -39,82 +43,125 @@ impl Ranking {
     /// Orders rows by score.
     ///
     /// # Errors
-    /// `InvalidInput` if labels and scores differ in number, or naming the first score that is NaN; `OneClass` without
-    /// rows of both labels; `Empty` without rows.
+    /// `InvalidInput` if labels and scores differ in number, naming the first score that is NaN, or for more than
+    /// 2,147,483,647 rows; `OneClass` without rows of both labels; `Empty` without rows.
     pub fn new(labels: &[bool], scores: &[f64]) -> Result<Self> {
-        if labels.len() != scores.len() {
-            let reason = format!("{} for {} labels", scores.len(), labels.len());
-            return Err(Error::input("scores", reason));
-        }
-        if let Some(row) = scores.iter().position(|score| score.is_nan()) {
-            return Err(Error::input("scores", format!("row {row} has none (NaN)")));
-        }
-        if u32::try_from(scores.len()).is_err() {
-            return Err(Error::input("scores", "more than 4,294,967,295 rows"));
-        }
-        let mut order: Vec<u32> = (0..scores.len() as u32).collect();
-        let score = |row: u32| scores[row as usize];
-        // Equal scores keep row order, so that nothing downstream depends on the sort.
-        order.sort_by(|&a, &b| score(b).partial_cmp(&score(a)).expect("no NaN, checked above"));
-        let mut steps: Vec<Step> = Vec::new();
-        for &row in &order {
-            let before = steps.last().copied();
-            if before.is_none_or(|step| step.score != score(row)) {
-                let (n_bad, n_good) = before.map_or((0, 0), |step| (step.n_bad, step.n_good));
-                steps.push(Step { score: score(row), n_bad, n_good });
-            }
-            let step = steps.last_mut().expect("just pushed, or there before");
-            if labels[row as usize] { step.n_bad += 1 } else { step.n_good += 1 }
-        }
-        let total = steps.last().ok_or_else(|| Error::Empty { what: "ranking".into() })?;
-        if total.n_bad == 0 || total.n_good == 0 {
-            let label = total.n_good == 0;
-            return Err(Error::OneClass { what: "ranking".into(), n_rows: scores.len(), label });
-        }
-        Ok(Ranking { order, steps })
+        let mut ranking = Ranking { rows: sorted_rows(labels, scores)?, steps: Vec::new() };
+        ranking.steps = ranking.count(|row| scores[row], |_| 1.0);
+        ranking.check()
     }
 
-    pub(super) fn order(&self) -> &[u32] {
-        &self.order
+    /// Orders rows that count as much as they weigh.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `InvalidInput` unless there is a weight per row, finite and not negative; `OneClass` if all
+    /// rows of a label weigh 0.
+    pub fn weighted(labels: &[bool], scores: &[f64], weights: &[f64]) -> Result<Self> {
+        if weights.len() != labels.len() {
+            let reason = format!("{} for {} labels", weights.len(), labels.len());
+            return Err(Error::input("weights", reason));
+        }
+        if let Some(row) = weights.iter().position(|weight| !(*weight >= 0.0 && weight.is_finite()))
+        {
+            let reason =
+                format!("row {row} weighs {}; it must be finite, not negative", weights[row]);
+            return Err(Error::input("weights", reason));
+        }
+        let mut ranking = Ranking { rows: sorted_rows(labels, scores)?, steps: Vec::new() };
+        ranking.steps = ranking.count(|row| scores[row], |row| weights[row]);
+        ranking.check()
+    }
+
+    /// The same rows with other weights, one per row as in [`weighted`](Self::weighted), without sorting again; `None` if
+    /// all rows of a label weigh 0. What resampling is made of. O(n).
+    pub(super) fn reweighted(&self, weights: &[f64]) -> Option<Self> {
+        let (mut start, mut total) = (0, (0.0, 0.0));
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            for &row in &self.rows[start..step.n] {
+                let side = if row & 1 == 1 { &mut total.0 } else { &mut total.1 };
+                *side += weights[(row >> 1) as usize];
+            }
+            start = step.n;
+            steps.push(Step { bad: total.0, good: total.1, ..*step });
+        }
+        let both = total.0 > 0.0 && total.1 > 0.0;
+        both.then(|| Ranking { rows: self.rows.clone(), steps })
+    }
+
+    fn count(&self, score: impl Fn(usize) -> f64, weight: impl Fn(usize) -> f64) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::with_capacity(self.rows.len());
+        let mut now = Step { score: f64::NAN, bad: 0.0, good: 0.0, n: 0 };
+        for &row in &self.rows {
+            let (bad, row) = (row & 1 == 1, (row >> 1) as usize);
+            let score = score(row);
+            // Minus zero and zero are equal here, as everywhere.
+            if score != now.score && now.n > 0 {
+                steps.push(now);
+            }
+            let side = if bad { &mut now.bad } else { &mut now.good };
+            *side += weight(row);
+            (now.score, now.n) = (score, now.n + 1);
+        }
+        if now.n > 0 {
+            steps.push(now);
+        }
+        steps.shrink_to_fit();
+        steps
+    }
+
+    fn check(self) -> Result<Self> {
+        let total = self.steps.last().ok_or_else(|| Error::Empty { what: "ranking".into() })?;
+        if total.bad == 0.0 || total.good == 0.0 {
+            let label = total.good == 0.0;
+            return Err(Error::OneClass { what: "ranking".into(), n_rows: total.n, label });
+        }
+        Ok(self)
+    }
+
+    /// Positions of the rows, highest score first, rows of equal score in row order.
+    pub(super) fn order(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.rows.iter().map(|row| (row >> 1) as usize)
+    }
+
+    /// One per distinct score, highest first.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     pub(super) fn total(&self) -> Step {
         *self.steps.last().expect("at least one row of each class")
     }
 
-    /// Rows of each distinct score: the score, bad and good rows before it, bad and good rows at it.
-    fn groups(&self) -> impl Iterator<Item = (Step, u64, u64)> + '_ {
-        let mut before = Step { score: f64::INFINITY, n_bad: 0, n_good: 0 };
+    /// Rows of each distinct score: the score, bad and good rows down to it, bad and good rows at it.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (Step, f64, f64)> + '_ {
+        let mut before = (0.0, 0.0);
         self.steps.iter().map(move |&step| {
-            let group = (step, step.n_bad - before.n_bad, step.n_good - before.n_good);
-            before = step;
+            let group = (step, step.bad - before.0, step.good - before.1);
+            before = (step.bad, step.good);
             group
         })
     }
 
-    /// Area under the ROC curve: the chance that a bad row is scored above a good one, a tie counting half.
+    /// Area under the ROC curve: the chance that a bad row is scored above a good one, a tie counting half. Exact without
+    /// weights while the product of bad and good rows stays below 2⁵².
     pub fn roc_auc(&self) -> f64 {
         let total = self.total();
-        // Twice the number of pairs in the right order: a whole number, exact up to 2^128.
-        let pairs: u128 = self
-            .groups()
-            .map(|(step, n_bad, n_good)| {
-                let above = 2 * (step.n_bad - n_bad) + n_bad;
-                u128::from(n_good) * u128::from(above)
-            })
-            .sum();
-        pairs as f64 / (2.0 * total.n_bad as f64 * total.n_good as f64)
+        let pairs: f64 = self.groups().map(|(step, bad, good)| good * (step.bad - 0.5 * bad)).sum();
+        pairs / (total.bad * total.good)
+    }
+
+    /// Gini coefficient (accuracy ratio, Somers' D): 2 · AUC − 1.
+    pub fn gini(&self) -> f64 {
+        2.0 * self.roc_auc() - 1.0
     }
 
     /// Average precision: precision at every distinct score, weighted by the recall it adds. No interpolation, as in
     /// scikit-learn's `average_precision_score`.
     pub fn average_precision(&self) -> f64 {
-        let total = self.total().n_bad as f64;
-        self.groups()
-            .map(|(step, n_bad, _)| {
-                n_bad as f64 / total * (step.n_bad as f64 / (step.n_bad + step.n_good) as f64)
-            })
-            .sum()
+        let total = self.total().bad;
+        let with_bad = self.groups().filter(|(_, bad, _)| *bad > 0.0);
+        with_bad.map(|(step, bad, _)| bad / total * (step.bad / (step.bad + step.good))).sum()
     }
 
     /// Kolmogorov–Smirnov distance, looked at only between distinct scores.
@@ -122,68 +169,57 @@ impl Ranking {
         let total = self.total();
         let mut ks = Ks { value: 0.0, score: self.steps[0].score };
         for step in &self.steps {
-            let bad = step.n_bad as f64 / total.n_bad as f64;
-            let good = step.n_good as f64 / total.n_good as f64;
-            if (bad - good).abs() > ks.value {
-                ks = Ks { value: (bad - good).abs(), score: step.score };
+            let distance = (step.bad / total.bad - step.good / total.good).abs();
+            if distance > ks.value {
+                ks = Ks { value: distance, score: step.score };
             }
         }
         ks
     }
 }
 
-/// Precision among the cards that a team can look at in a day.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CardPrecision {
-    /// Cards looked at per day.
-    pub k: usize,
-    /// Mean over the days.
-    pub mean: f64,
-    /// Bad cards found divided by `k`, day by day.
-    pub by_day: Vec<f64>,
-}
-
-/// Card precision at `k` by day (UTC), after the Fraud Detection Handbook: a card's score and label on a day are the
-/// highest of its rows; the `k` highest cards are looked at; a bad card that was found leaves the following days. The
-/// divisor is `k` even when fewer cards were active. Equal scores: the lower entity key first.
-///
-/// # Errors
-/// `InvalidConfig` for `k` zero; `InvalidInput` if scores and rows differ in number, a score is NaN, or the data set has
-/// no times or entities.
-pub fn card_precision(data: &Dataset, scores: &[f64], k: usize) -> Result<CardPrecision> {
-    if k == 0 {
-        return Err(Error::config("card precision", "k must be at least 1"));
+/// Twice every row's position, and 1 more for a bad row; highest score first, equal scores in row order.
+fn sorted_rows(labels: &[bool], scores: &[f64]) -> Result<Vec<u32>> {
+    if labels.len() != scores.len() {
+        let reason = format!("{} for {} labels", scores.len(), labels.len());
+        return Err(Error::input("scores", reason));
     }
-    if scores.len() != data.n_rows() || scores.iter().any(|score| score.is_nan()) {
-        return Err(Error::input("scores", "one per row is needed, none of them NaN"));
+    if let Some(row) = scores.iter().position(|score| score.is_nan()) {
+        return Err(Error::input("scores", format!("row {row} has none (NaN)")));
     }
-    let (Some(times), Some(entities)) = (data.times(), data.entities()) else {
-        return Err(Error::input("data set", "card precision needs times and entities"));
-    };
-    let mut days: BTreeMap<i64, BTreeMap<EntityKey, (f64, bool)>> = BTreeMap::new();
-    for (row, (time, &card)) in times.iter().zip(entities).enumerate() {
-        let (score, bad) = (scores[row], data.labels()[row]);
-        let cards = days.entry(time.day(0)).or_default();
-        let best = cards.entry(card).or_insert((score, bad));
-        *best = (best.0.max(score), best.1 || bad);
+    if scores.len() > (u32::MAX / 2) as usize {
+        return Err(Error::input("scores", "more than 2,147,483,647 rows"));
     }
-    let mut found: BTreeSet<EntityKey> = BTreeSet::new();
-    let by_day: Vec<f64> = days
-        .values()
-        .map(|cards| {
-            let open = cards.iter().filter(|(card, _)| !found.contains(*card));
-            let mut open: Vec<(EntityKey, f64, bool)> =
-                open.map(|(&card, &(score, bad))| (card, score, bad)).collect();
-            // Stable, and the map was in key order.
-            open.sort_by(|a, b| b.1.partial_cmp(&a.1).expect("no NaN, checked above"));
-            let hits: Vec<EntityKey> =
-                open.iter().take(k).filter(|card| card.2).map(|card| card.0).collect();
-            found.extend(&hits);
-            hits.len() as f64 / k as f64
+    // The upper half of the score's bits above the row's number, in one word, sorts several times faster than floats behind
+    // an index do (1,000,000 rows: 17 ms against 110). The words are distinct, so that an unstable sort has one outcome
+    // whatever the number of threads.
+    let rows = labels.iter().zip(scores).zip(0u32..);
+    let mut words: Vec<u64> = rows
+        .map(|((&bad, &score), row)| {
+            descending(score) & UPPER_HALF | u64::from(row << 1 | u32::from(bad))
         })
         .collect();
-    let mean = by_day.iter().sum::<f64>() / by_day.len() as f64;
-    Ok(CardPrecision { k, mean, by_day })
+    #[cfg(feature = "parallel")]
+    words.par_sort_unstable();
+    #[cfg(not(feature = "parallel"))]
+    words.sort_unstable();
+    // Scores that differ in the lower half only are few; those that are equal are in row order already.
+    for run in words.chunk_by_mut(|a, b| a & UPPER_HALF == b & UPPER_HALF) {
+        if run.len() > 1 {
+            let row = |word: &u64| (*word as u32 >> 1) as usize;
+            run.sort_by_key(|word| descending(scores[row(word)]));
+        }
+    }
+    Ok(words.into_iter().map(|word| word as u32).collect())
+}
+
+const UPPER_HALF: u64 = 0xffff_ffff_0000_0000;
+
+/// A whole number that falls as the score, not NaN, rises; the same for 0 and −0.
+fn descending(score: f64) -> u64 {
+    let bits = (score + 0.0).to_bits();
+    let ascending = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    !ascending
 }
 
 #[cfg(test)]
@@ -204,5 +240,27 @@ mod tests {
         let ranking = Ranking::new(&[true, false], &[f64::INFINITY, f64::NEG_INFINITY]).unwrap();
         assert_eq!(ranking.roc_auc(), 1.0);
         assert_eq!(Ranking::new(&[true, false], &[0.0, -0.0]).unwrap().roc_auc(), 0.5);
+    }
+
+    #[test]
+    fn a_weight_is_as_good_as_so_many_copies() {
+        let (labels, scores) = ([true, false, true, false], [0.3, 0.3, 0.1, 0.2]);
+        let weights = [2.0, 1.0, 0.0, 3.0];
+        let labels_of_copies = [true, true, false, false, false, false];
+        let copies = Ranking::new(&labels_of_copies, &[0.3, 0.3, 0.3, 0.2, 0.2, 0.2]).unwrap();
+        let plain = Ranking::new(&labels, &scores).unwrap();
+        for weighted in [
+            Ranking::weighted(&labels, &scores, &weights).unwrap(),
+            plain.reweighted(&weights).unwrap(),
+        ] {
+            assert_eq!(weighted.roc_auc(), copies.roc_auc());
+            assert_eq!(weighted.average_precision(), copies.average_precision());
+            assert_eq!(weighted.ks(), copies.ks());
+        }
+        assert!(plain.reweighted(&[0.0, 1.0, 0.0, 1.0]).is_none());
+        let no_bad = Ranking::weighted(&labels, &scores, &[0.0, 1.0, 0.0, 1.0]);
+        assert!(matches!(no_bad, Err(Error::OneClass { label: false, .. })));
+        assert!(Ranking::weighted(&labels, &scores, &[1.0; 3]).is_err());
+        assert!(Ranking::weighted(&labels, &scores, &[1.0, -1.0, 1.0, 1.0]).is_err());
     }
 }

@@ -164,6 +164,19 @@ impl CsvRow<'_> {
         })
     }
 
+    /// The text as it stands, without the blanks around it.
+    ///
+    /// # Errors
+    /// `InvalidRow` if it is not UTF-8.
+    pub fn text(&self, column: usize) -> Result<&str> {
+        let field = &self.source.record[self.source.columns[column].0];
+        let text = std::str::from_utf8(field).map_err(|_| {
+            let text = String::from_utf8_lossy(field);
+            self.error(column, format!("{text:?} is not UTF-8"))
+        })?;
+        Ok(text.trim_ascii())
+    }
+
     /// An amount in minor units: `57.16` is 5716 for two `decimals`. The binary noise of floats that were printed in
     /// full (`285.79999999999995`) is rounded away; real further decimals are refused.
     ///

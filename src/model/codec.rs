@@ -5,12 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::{LogisticModel, Model, TreeEnsemble};
+use crate::model::{CalibratedModel, LogisticModel, Model, PipelineModel, Scorecard, TreeEnsemble};
 use crate::schema::FeatureSchema;
 
 /// Makes a model from its schema and the bytes of [`Model::to_bytes`]. Bytes may be hostile: it must answer them with
 /// `Corrupt`, not with a panic or a large allocation.
 pub type DecodeModel = fn(FeatureSchema, &[u8]) -> Result<Arc<dyn Model>>;
+
+/// Kinds that hold another model, which any decoder may be asked for.
+const WRAPPERS: [&str; 2] = [PipelineModel::KIND, CalibratedModel::KIND];
+/// How deep models may hold models; hostile bytes must not overflow the stack.
+const MAX_DEPTH: usize = 8;
 
 /// The decoders of all kinds of models that an artifact may hold; ours to begin with.
 #[derive(Clone)]
@@ -24,7 +29,7 @@ impl ModelCodecs {
     /// # Errors
     /// `Conflict` if the kind has a decoder already.
     pub fn with(mut self, kind: &str, decode: DecodeModel) -> Result<Self> {
-        if self.decoders.insert(kind.to_owned(), decode).is_some() {
+        if WRAPPERS.contains(&kind) || self.decoders.insert(kind.to_owned(), decode).is_some() {
             let reason = "has a decoder already".into();
             return Err(Error::Conflict { kind: "model kind", id: kind.into(), reason });
         }
@@ -41,6 +46,28 @@ impl ModelCodecs {
         schema: FeatureSchema,
         bytes: &[u8],
     ) -> Result<Arc<dyn Model>> {
+        self.decode_nested(kind, schema, bytes, 0)
+    }
+
+    /// Makes a model that `depth` others hold.
+    pub(super) fn decode_nested(
+        &self,
+        kind: &str,
+        schema: FeatureSchema,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<Arc<dyn Model>> {
+        if depth > MAX_DEPTH {
+            let reason = format!("more than {MAX_DEPTH} models hold each other");
+            return Err(Error::corrupt("model", reason));
+        }
+        let depth = depth + 1;
+        if kind == PipelineModel::KIND {
+            return Ok(Arc::new(PipelineModel::from_bytes(self, schema, bytes, depth)?));
+        }
+        if kind == CalibratedModel::KIND {
+            return Ok(Arc::new(CalibratedModel::from_bytes(self, schema, bytes, depth)?));
+        }
         let decode = self.decoders.get(kind).ok_or_else(|| Error::NotFound {
             kind: "decoder for models of kind",
             id: kind.into(),
@@ -51,10 +78,11 @@ impl ModelCodecs {
 
 impl Default for ModelCodecs {
     fn default() -> Self {
-        let ours: [(&str, DecodeModel); 2] = [
+        let ours: [(&str, DecodeModel); 3] = [
             (LogisticModel::KIND, |schema, bytes| {
                 Ok(Arc::new(LogisticModel::from_bytes(schema, bytes)?))
             }),
+            (Scorecard::KIND, |schema, bytes| Ok(Arc::new(Scorecard::from_bytes(schema, bytes)?))),
             (TreeEnsemble::KIND, |schema, bytes| {
                 Ok(Arc::new(TreeEnsemble::from_bytes(schema, bytes)?))
             }),

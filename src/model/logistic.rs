@@ -1,4 +1,4 @@
-//! Logistic regression: the model, and its trainer on linfa-logistic.
+//! The model that logistic regression gives.
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
@@ -53,6 +53,16 @@ impl LogisticModel {
         &self.coefficients
     }
 
+    /// What is taken off each feature before it is scaled.
+    pub fn means(&self) -> &[f64] {
+        &self.means
+    }
+
+    /// What each feature is divided by.
+    pub fn scales(&self) -> &[f64] {
+        &self.scales
+    }
+
     /// How much the score hangs on each feature: the absolute change in log-odds per standard deviation of it, in schema
     /// order. Twins share what one of them alone would have.
     pub fn importance(&self) -> Vec<f64> {
@@ -103,161 +113,6 @@ impl Model for LogisticModel {
         values.flat_map(|value| value.to_le_bytes()).collect()
     }
 }
-
-#[cfg(feature = "linfa")]
-mod trainer {
-    use std::sync::Arc;
-
-    use linfa::traits::Fit;
-    use ndarray::{Array1, Array2, Axis};
-    use serde::{Deserialize, Serialize};
-
-    use super::LogisticModel;
-    use crate::dataset::Dataset;
-    use crate::error::{Error, Result};
-    use crate::model::{Convergence, Fitted, Trainer, sigmoid};
-    use crate::seed::Seed;
-
-    /// Parameters of [`LogisticRegression`].
-    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    pub struct LogisticRegressionConfig {
-        /// Ridge penalty: minimises the summed log-loss plus `l2 / 2` times the squared coefficients of the
-        /// standardised features (the intercept is free). scikit-learn's `C` is `1 / l2`.
-        pub l2: f64,
-        /// Most steps of the solver.
-        pub max_iterations: u64,
-        /// Largest component of the gradient, per row, that counts as converged.
-        pub tolerance: f64,
-    }
-
-    impl Default for LogisticRegressionConfig {
-        fn default() -> Self {
-            LogisticRegressionConfig { l2: 1.0, max_iterations: 1000, tolerance: 1e-7 }
-        }
-    }
-
-    /// Trains a [`LogisticModel`] with linfa-logistic (L-BFGS), on features standardised inside. Deterministic; the seed
-    /// plays no part.
-    ///
-    /// What linfa leaves open is settled here: the score is the probability of bad whichever class is larger, and
-    /// convergence is checked at the solution by our own gradient.
-    ///
-    /// # Errors
-    /// `OneClass`; `InvalidInput` for a missing or infinite value; `Training` if the solver fails.
-    #[derive(Debug, Clone, Default)]
-    pub struct LogisticRegression {
-        config: LogisticRegressionConfig,
-    }
-
-    impl LogisticRegression {
-        /// # Errors
-        /// `InvalidConfig` for a negative penalty, no iterations, or a tolerance that is not positive.
-        pub fn new(config: LogisticRegressionConfig) -> Result<Self> {
-            let refuse = |reason: &str| Err(Error::config("logistic regression", reason));
-            if !(config.l2 >= 0.0 && config.l2.is_finite()) {
-                return refuse("l2 must be finite and not negative");
-            }
-            if config.max_iterations == 0 {
-                return refuse("max_iterations must be at least 1");
-            }
-            if !(config.tolerance > 0.0 && config.tolerance.is_finite()) {
-                return refuse("tolerance must be finite and positive");
-            }
-            Ok(LogisticRegression { config })
-        }
-    }
-
-    impl Trainer for LogisticRegression {
-        fn name(&self) -> &'static str {
-            "logistic regression"
-        }
-
-        fn parameters(&self) -> Vec<(String, String)> {
-            let LogisticRegressionConfig { l2, max_iterations, tolerance } = self.config;
-            vec![
-                ("l2".into(), l2.to_string()),
-                ("max_iterations".into(), max_iterations.to_string()),
-                ("tolerance".into(), tolerance.to_string()),
-            ]
-        }
-
-        fn fit(&self, data: &Dataset, _seed: Seed) -> Result<Fitted> {
-            data.check_both_classes("logistic regression")?;
-            data.check_finite("features of a logistic regression")?;
-            let (features, means, scales) = standardise(data);
-            let labels = Array1::from(data.labels().to_vec());
-            let records = linfa::Dataset::new(features, labels);
-            // linfa stops at a gradient norm over summed rows; half of ours is strict enough for either norm.
-            let tolerance = 0.5 * self.config.tolerance * data.n_rows() as f64;
-            let fitted = linfa_logistic::LogisticRegression::default()
-                .alpha(self.config.l2)
-                .max_iterations(self.config.max_iterations)
-                .gradient_tolerance(tolerance)
-                .fit(&records)
-                .map_err(|error| Error::Training {
-                    trainer: "logistic regression",
-                    reason: format!("{error}; more l2 or a looser tolerance may help"),
-                })?;
-            // linfa calls the larger class positive; ours is bad, whatever its size.
-            let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-            let intercept = sign * fitted.intercept();
-            let coefficients: Vec<f64> = fitted.params().iter().map(|c| sign * c).collect();
-            let gradient = self.gradient(&records, intercept, &coefficients);
-            let schema = data.schema().clone();
-            let model = LogisticModel::new(schema, intercept, coefficients, means, scales)
-                .map_err(|_| Error::Training {
-                    trainer: "logistic regression",
-                    reason: "the solution is not finite; the classes may be separable, try more l2"
-                        .into(),
-                })?;
-            let convergence = Convergence { gradient, tolerance: self.config.tolerance };
-            Ok(Fitted { model: Arc::new(model), convergence: Some(convergence) })
-        }
-    }
-
-    impl LogisticRegression {
-        /// Largest absolute component of the gradient of the penalised log-loss, per row.
-        fn gradient(
-            &self,
-            records: &linfa::Dataset<f64, bool, ndarray::Ix1>,
-            intercept: f64,
-            coefficients: &[f64],
-        ) -> f64 {
-            let weights = Array1::from(coefficients.to_vec());
-            let margins = records.records.dot(&weights) + intercept;
-            let residuals: Array1<f64> = margins
-                .iter()
-                .zip(&records.targets)
-                .map(|(&margin, &bad)| sigmoid(margin) - f64::from(u8::from(bad)))
-                .collect();
-            let slopes = records.records.t().dot(&residuals) + &(weights * self.config.l2);
-            let steepest = slopes.iter().fold(residuals.sum().abs(), |most, g| most.max(g.abs()));
-            steepest / residuals.len() as f64
-        }
-    }
-
-    /// Features with mean 0 and population standard deviation 1; a constant column keeps scale 1, as in scikit-learn.
-    fn standardise(data: &Dataset) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
-        let mut features = data.features().to_owned();
-        let n = features.nrows() as f64;
-        let (mut means, mut scales) = (Vec::new(), Vec::new());
-        for mut column in features.axis_iter_mut(Axis(1)) {
-            let mean = column.sum() / n;
-            let variance = column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
-            // Rounding leaves a constant column a variance of about (mean · ε)².
-            let constant = variance <= (mean * 10.0 * f64::EPSILON).powi(2);
-            let scale = if constant { 1.0 } else { variance.sqrt() };
-            column.mapv_inplace(|x| (x - mean) / scale);
-            means.push(mean);
-            scales.push(scale);
-        }
-        (features, means, scales)
-    }
-}
-
-#[cfg(feature = "linfa")]
-pub use trainer::{LogisticRegression, LogisticRegressionConfig};
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,40 @@
 //! Stage 4, model. Takes a data set through a [`Trainer`]; gives a [`Model`] that scores rows.
 
+mod binning;
+mod calibration;
 mod codec;
+#[cfg(feature = "linfa")]
+mod linfa_logistic;
 #[cfg(feature = "linfa")]
 mod linfa_tree;
 mod logistic;
+mod logistic_regression;
+mod pipeline;
+mod reject;
+mod scorecard;
+mod transform;
 mod tree;
 
+pub use binning::{
+    Bin, Binner, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory, WoeBins,
+};
+pub use calibration::{CalibratedModel, Calibrator, Undersampled};
 pub use codec::{DecodeModel, ModelCodecs};
+#[cfg(feature = "linfa")]
+pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
 #[cfg(feature = "linfa")]
 pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
-#[cfg(feature = "linfa")]
-pub use logistic::{LogisticRegression, LogisticRegressionConfig};
+pub use logistic_regression::{
+    Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign, Signs,
+};
+pub use pipeline::{Pipeline, PipelineModel};
+pub use reject::RejectInference;
+pub use scorecard::{
+    BasePoints, Characteristic, CharacteristicStability, Reason, ReasonBaseline, Scaling,
+    Scorecard, ScorecardConfig, ScorecardFit, ScorecardStability, ScorecardTrainer,
+};
+pub use transform::{FittedTransforms, Imputation, Transform};
 pub use tree::*;
 
 use std::fmt::Debug;

@@ -2,6 +2,7 @@
 //! histograms, tests and intervals.
 
 mod bins;
+mod cholesky;
 mod correlation;
 mod cuped;
 mod delong;
@@ -21,6 +22,7 @@ mod welch;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
+pub(crate) use cholesky::Cholesky;
 pub(crate) use correlation::RankedColumn;
 pub use correlation::{pearson, spearman};
 pub use cuped::{CovariateSums, Cuped};
@@ -35,5 +37,6 @@ pub use power::{PowerPlan, design_effect};
 pub use proportion::{GoodnessOfFit, Proportion, TwoProportions, ZTest, goodness_of_fit};
 pub use psi::{Psi, population_stability_index};
 pub use ratio::{ClusteredRatio, Estimate, effective_sample_size};
-pub use weight_of_evidence::{WeightOfEvidence, weight_of_evidence};
+pub(crate) use special::{chi_squared_sf, normal_two_sided};
+pub use weight_of_evidence::{EmptyCells, WeightOfEvidence, weight_of_evidence};
 pub use welch::{RelativeLift, SampleMoments, WelchTest};

@@ -1,6 +1,25 @@
 //! Stage 5, train. Takes a data set and a [`Trainer`]; gives a [`TrainingRun`]: the model and the record of how it came
-//! about.
+//! about. Of a trainer it tells what it is worth on rows not seen, [`CrossValidation`], and its best parameters, [`Tuner`].
 
+mod cross_validation;
+#[cfg(feature = "json")]
+mod json_lines;
+mod run_log;
+mod tuning;
+
+pub use cross_validation::{CrossValidation, Fold, MetricSummary};
+#[cfg(feature = "json")]
+pub use run_log::JsonLinesRunLog;
+pub use run_log::{InMemoryRunLog, RunEntry, RunLog, RunLogExt};
+#[cfg(feature = "json")]
+pub use tuning::JsonLinesTuningJournal;
+pub use tuning::{
+    InMemoryTuningJournal, JournalEntry, ParameterRange, ParameterSet, ParameterValue, SearchSpace,
+    SearchStrategy, Trial, TrialOutcome, Tuner, TunerConfig, TuningEnd, TuningJournal,
+    TuningProgress, TuningResult, TuningTask,
+};
+
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +29,31 @@ use crate::error::Result;
 use crate::ids::{Digest, DigestWriter};
 use crate::model::{Convergence, Model, Trainer};
 use crate::seed::Seed;
+
+/// What scores are judged by, to compare trainers and parameters.
+///
+/// [`ScoreMetric`](crate::evaluate::ScoreMetric) names the usual ones; a host adds its own.
+///
+/// # Contract
+/// The same rows and scores give the same number, finite, whatever the order of the rows.
+///
+/// # Errors
+/// Whatever the metric cannot be taken of, one class or a score that is NaN among it.
+pub trait Metric: Debug + Send + Sync {
+    /// Name for records and messages; two metrics of one name are the same.
+    fn name(&self) -> String;
+
+    /// Whether more is better.
+    fn larger_is_better(&self) -> bool {
+        true
+    }
+
+    /// Its value for one score per row.
+    ///
+    /// # Errors
+    /// See the trait.
+    fn value(&self, data: &Dataset, scores: &[f64]) -> Result<f64>;
+}
 
 /// A model and its record.
 #[derive(Debug, Clone)]

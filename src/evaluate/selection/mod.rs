@@ -5,7 +5,7 @@ mod screen;
 mod selector;
 mod verdict;
 
-pub use permutation::{FeatureImportance, PermutationImportance, RankingMetric};
+pub use permutation::{FeatureImportance, PermutationImportance};
 pub use screen::{FeatureMeasure, FeatureScore, FeatureScreen};
 pub use selector::{SelectionConfig, Selector};
 pub use verdict::{DropReason, FeatureVerdict, Selection};
@@ -15,6 +15,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
+    use crate::evaluate::ScoreMetric;
     use crate::model::LogisticModel;
     use crate::{FeatureSchema, Seed, dataset::Dataset};
 
@@ -33,7 +34,7 @@ mod tests {
             pool.install(|| {
                 let selector = Selector::new(SelectionConfig::default()).unwrap();
                 let screen = selector.screen(&data).unwrap();
-                let metric = RankingMetric::AveragePrecision;
+                let metric = ScoreMetric::AveragePrecision;
                 let lost = PermutationImportance::new(&model, &data, metric, 3, Seed(1)).unwrap();
                 let screen = screen.with_permutation_importance(&lost).unwrap();
                 (selector.select(&data, &screen).unwrap(), lost)

@@ -1,34 +1,23 @@
 //! What a model loses when a feature tells it nothing any more.
 
-use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, shuffle};
 use crate::error::{Error, Result};
-use crate::evaluate::ranking::Ranking;
+use crate::evaluate::metric::ScoreMetric;
 use crate::model::{Model, ModelExt};
 use crate::parallel::map;
 use crate::seed::Seed;
+use crate::train::Metric;
 
 /// Rows that are copied and scored at a time.
 const ROWS_AT_ONCE: usize = 1024;
-
-/// What the loss of a feature is measured in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum RankingMetric {
-    /// [`Ranking::average_precision`].
-    #[default]
-    AveragePrecision,
-    /// [`Ranking::roc_auc`].
-    RocAuc,
-}
 
 /// How much worse a model ranks when the values of one feature are dealt out to the wrong rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PermutationImportance {
     /// What was measured.
-    pub metric: RankingMetric,
+    pub metric: ScoreMetric,
     /// Its value on the rows as they are.
     pub baseline: f64,
     /// Rows that the model gives no score; they rank below all others, as rows that raise no alert.
@@ -42,7 +31,7 @@ pub struct PermutationImportance {
 pub struct FeatureImportance {
     /// Name of the feature.
     pub name: String,
-    /// Mean over the repeats of the baseline less the metric on shuffled values: 0 for a feature that the model does
+    /// Mean over the repeats of how much worse the metric is on shuffled values: 0 for a feature that the model does
     /// not look at, below 0 where it ranks better without.
     pub mean: f64,
     /// Population standard deviation over the repeats; 0 for one repeat.
@@ -63,7 +52,7 @@ impl PermutationImportance {
     pub fn new(
         model: &dyn Model,
         data: &Dataset,
-        metric: RankingMetric,
+        metric: ScoreMetric,
         repeats: u32,
         seed: Seed,
     ) -> Result<Self> {
@@ -73,7 +62,8 @@ impl PermutationImportance {
         data.check_both_classes("permutation importance")?;
         let mut scores = model.score_dataset(data)?;
         let n_unscored = scores.iter().filter(|score| score.is_nan()).count() as u64;
-        let baseline = metric.of(data, &mut scores)?;
+        let baseline = value_of(metric, data, &mut scores)?;
+        let sign = if metric.larger_is_better() { 1.0 } else { -1.0 };
         let seed = seed.derive("permutation importance", 0);
         let columns: Vec<usize> = (0..data.schema().n_features()).collect();
         let features = map(&columns, |&column| {
@@ -83,7 +73,7 @@ impl PermutationImportance {
             for repeat in 0..u64::from(repeats) {
                 let sources = shuffled_rows(data.n_rows(), seed.derive(name, repeat));
                 score_shuffled(model, data, column, &sources, &mut scores)?;
-                lost.push(baseline - metric.of(data, &mut scores)?);
+                lost.push(sign * (baseline - value_of(metric, data, &mut scores)?));
             }
             let n = f64::from(repeats);
             let mean = lost.iter().sum::<f64>() / n;
@@ -96,15 +86,10 @@ impl PermutationImportance {
     }
 }
 
-impl RankingMetric {
-    fn of(self, data: &Dataset, scores: &mut [f64]) -> Result<f64> {
-        scores.iter_mut().filter(|s| s.is_nan()).for_each(|score| *score = f64::NEG_INFINITY);
-        let ranking = Ranking::new(data.labels(), scores)?;
-        Ok(match self {
-            RankingMetric::AveragePrecision => ranking.average_precision(),
-            RankingMetric::RocAuc => ranking.roc_auc(),
-        })
-    }
+/// The metric of scores of which some may be missing.
+fn value_of(metric: ScoreMetric, data: &Dataset, scores: &mut [f64]) -> Result<f64> {
+    scores.iter_mut().filter(|s| s.is_nan()).for_each(|score| *score = f64::NEG_INFINITY);
+    ScoreMetric::value(metric, data.labels(), scores, None)
 }
 
 /// Scores every row with `column` taken from the row that `sources` names.
@@ -131,13 +116,8 @@ fn score_shuffled(
 
 /// The rows in random order (Fisher and Yates). The baseline's ranking has refused more rows than a `u32` counts.
 fn shuffled_rows(n_rows: usize, seed: Seed) -> Vec<u32> {
-    let mut rng = seed.rng();
     let mut rows: Vec<u32> = (0..n_rows as u32).collect();
-    for i in (1..rows.len()).rev() {
-        // A multiplication in place of a remainder: no place is likelier than another by more than 2^-32.
-        let other = (u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64;
-        rows.swap(i, other as usize);
-    }
+    shuffle(&mut rows, &mut seed.rng());
     rows
 }
 

@@ -11,13 +11,10 @@ use crate::evaluate::selection::PermutationImportance;
 use crate::parallel::map;
 use crate::schema::FeatureSchema;
 use crate::stats::{
-    Bins, Psi, mutual_information, pearson, population_stability_index, spearman,
+    Bins, EmptyCells, Psi, mutual_information, pearson, population_stability_index, spearman,
     weight_of_evidence,
 };
 use crate::time::Timestamp;
-
-/// Added to every cell of a feature's bins, so that a bin without bad rows has a finite weight of evidence.
-const ADDED_TO_CELLS: f64 = 0.5;
 
 /// One feature on its own against the label. What has no value (a correlation of a constant) is `None`.
 ///
@@ -192,7 +189,9 @@ impl Screening<'_> {
             side[bins.index(value)] += 1;
         }
         let both_labels = "rows of both labels, checked in FeatureScreen::new";
-        let evidence = weight_of_evidence(&bad, &good, ADDED_TO_CELLS).expect(both_labels);
+        let rows = |counts: &[u64]| counts.iter().map(|count| *count as f64).collect::<Vec<_>>();
+        let evidence =
+            weight_of_evidence(&rows(&bad), &rows(&good), EmptyCells::Add(0.5)).expect(both_labels);
         let missing_share = |of_label: &[u64]| {
             let missing = of_label.last().copied().unwrap_or(0);
             missing as f64 / of_label.iter().sum::<u64>() as f64

@@ -1,0 +1,149 @@
+//! Transforms and a trainer in one.
+
+use std::sync::Arc;
+
+use crate::codec::{self, Reader};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::model::transform::{FittedTransforms, Transform};
+use crate::model::{Fitted, Model, ModelCodecs, Trainer};
+use crate::schema::FeatureSchema;
+use crate::seed::Seed;
+
+/// Transforms, then a trainer on what they make of the rows: a [`Trainer`] whose model takes raw rows. Training and serving
+/// are one path; only target encoding shows training rows other values, those of the other folds.
+///
+/// ```
+/// use std::sync::Arc;
+/// use riskcycle::model::{Imputation, LogisticRegression, ModelExt, Pipeline, Trainer, Transform};
+/// use riskcycle::{FeatureSchema, Seed, dataset::Dataset, ndarray::Array2};
+///
+/// let features = Array2::from_shape_fn((40, 1), |(i, _)| if i % 8 == 0 { f64::NAN } else { i as f64 });
+/// let bad = (0..40).map(|i| i % 3 == 0 || i > 35).collect();
+/// let data = Dataset::new(FeatureSchema::new(["x"])?, features, bad)?;
+///
+/// let transforms = vec![Transform::FlagMissing, Transform::Impute(Imputation::Median)];
+/// let pipeline = Pipeline::new(transforms, Arc::new(LogisticRegression::default()));
+/// let model = pipeline.fit(&data, Seed(1))?.model;
+/// assert!(model.score_row(&[f64::NAN])?.is_finite());
+/// # Ok::<(), riskcycle::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    transforms: Vec<Transform>,
+    trainer: Arc<dyn Trainer>,
+}
+
+impl Pipeline {
+    /// These transforms in this order, then this trainer.
+    pub fn new(transforms: Vec<Transform>, trainer: Arc<dyn Trainer>) -> Self {
+        Pipeline { transforms, trainer }
+    }
+}
+
+impl Trainer for Pipeline {
+    fn name(&self) -> &'static str {
+        "pipeline"
+    }
+
+    fn parameters(&self) -> Vec<(String, String)> {
+        let transforms = self.transforms.iter().enumerate();
+        let mut parameters: Vec<(String, String)> =
+            transforms.map(|(i, of)| (format!("transform {}", i + 1), format!("{of:?}"))).collect();
+        parameters.push(("trainer".into(), self.trainer.name().into()));
+        parameters.extend(self.trainer.parameters());
+        parameters
+    }
+
+    fn fit(&self, data: &Dataset, seed: Seed) -> Result<Fitted> {
+        let (transforms, train) = FittedTransforms::fit(&self.transforms, data, seed)?;
+        let Fitted { model, convergence } = self.trainer.fit(&train, seed)?;
+        let model = PipelineModel::new(transforms, model)?;
+        Ok(Fitted { model: Arc::new(model), convergence })
+    }
+}
+
+/// A model behind the transforms that it was trained behind.
+///
+/// Scoring does not allocate for up to 256 columns between the two.
+#[derive(Debug, Clone)]
+pub struct PipelineModel {
+    transforms: FittedTransforms,
+    model: Arc<dyn Model>,
+}
+
+const COLUMNS_ON_STACK: usize = 256;
+
+impl PipelineModel {
+    /// The kind under which artifacts hold it.
+    pub const KIND: &'static str = "pipeline";
+
+    /// # Errors
+    /// `SchemaMismatch` unless the model takes what the transforms give.
+    pub fn new(transforms: FittedTransforms, model: Arc<dyn Model>) -> Result<Self> {
+        transforms.output().check(model.schema())?;
+        Ok(PipelineModel { transforms, model })
+    }
+
+    /// The transforms.
+    pub fn transforms(&self) -> &FittedTransforms {
+        &self.transforms
+    }
+
+    /// The model behind them.
+    pub fn model(&self) -> &Arc<dyn Model> {
+        &self.model
+    }
+
+    pub(super) fn from_bytes(
+        codecs: &ModelCodecs,
+        schema: FeatureSchema,
+        bytes: &[u8],
+        depth: usize,
+    ) -> Result<Self> {
+        let mut reader = Reader::new("pipeline", bytes);
+        let transforms = FittedTransforms::read(schema, &mut reader)?;
+        let kind = reader.text()?;
+        let output = transforms.output().clone();
+        let model = codecs.decode_nested(&kind, output, reader.block()?, depth)?;
+        reader.finish()?;
+        PipelineModel::new(transforms, model)
+            .map_err(|error| Error::corrupt("pipeline", error.to_string()))
+    }
+}
+
+impl Model for PipelineModel {
+    fn schema(&self) -> &FeatureSchema {
+        self.transforms.input()
+    }
+
+    fn score(&self, rows: &[f64], scores: &mut [f64]) -> Result<()> {
+        self.schema().check_rows(rows.len(), scores.len())?;
+        let width = self.transforms.output().n_features();
+        let (mut on_stack, mut on_heap) = ([0.0; COLUMNS_ON_STACK], Vec::new());
+        let out = match on_stack.get_mut(..width) {
+            Some(out) => out,
+            None => {
+                on_heap.resize(width, 0.0);
+                &mut on_heap[..]
+            }
+        };
+        for (score, row) in scores.iter_mut().zip(rows.chunks_exact(self.schema().n_features())) {
+            self.transforms.apply_checked(row, out);
+            self.model.score(out, std::slice::from_mut(score))?;
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> &str {
+        Self::KIND
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.transforms.write(&mut bytes);
+        codec::write_block(&mut bytes, self.model.kind().as_bytes());
+        codec::write_block(&mut bytes, &self.model.to_bytes());
+        bytes
+    }
+}
