@@ -1,6 +1,17 @@
 //! Stage 11, drift. Takes live rows and scores beside a [`ReferenceProfile`]; gives a [`DriftReport`] per stretch of
 //! time.
 
+mod detector;
+mod seasonal;
+
+pub use detector::{
+    AccuracyDrop, AccuracyDropConfig, Adwin, AdwinConfig, AfterDrift, AnyDetector, Baseline, Cusum,
+    CusumConfig, Ddm, DdmConfig, Direction, DriftDetector, EDetector, EDetectorConfig, Eddm,
+    EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Kswin, KswinConfig, PageHinkley,
+    PageHinkleyConfig, Signal, Stepd, StepdConfig, ValueRange,
+};
+pub use seasonal::SeasonalBaseline;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

@@ -2,24 +2,51 @@
 //! histograms, tests and intervals.
 
 mod bins;
+mod chi_square;
 mod correlation;
 mod delong;
+mod distance;
 mod histogram;
 mod interval;
+mod ks;
+mod mmd;
 mod multiple_testing;
 mod mutual_information;
 mod psi;
+#[allow(dead_code)] // some of it serves stages to come
 mod special;
 mod weight_of_evidence;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
+pub use chi_square::{
+    ChiSquareTest, ProportionTest, chi_square_test, chi_square_test_merged, two_proportion_test,
+};
 pub(crate) use correlation::RankedColumn;
 pub use correlation::{pearson, spearman};
 pub use delong::{AucComparison, AucEstimate};
+pub use distance::{hellinger, jensen_shannon, ks_distance, wasserstein, wasserstein_binned};
 pub use histogram::LatencyHistogram;
 pub use interval::Interval;
+pub use ks::{KsTest, ks_test};
+pub(crate) use ks::{ks_exact_p, ks_steps};
+pub use mmd::{Mmd, mmd};
 pub use multiple_testing::{benjamini_hochberg, e_benjamini_hochberg, holm};
 pub use mutual_information::mutual_information;
 pub use psi::{Psi, population_stability_index};
+pub(crate) use special::normal_two_sided;
 pub use weight_of_evidence::{WeightOfEvidence, weight_of_evidence};
+
+use crate::error::{Error, Result};
+
+/// # Errors
+/// `Empty` without values, `InvalidInput` naming the first that is not finite.
+fn check_finite(what: &'static str, values: &[f64]) -> Result<()> {
+    if values.is_empty() {
+        return Err(Error::Empty { what: what.into() });
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(i) => Err(Error::input(what, format!("value {i} is {}", values[i]))),
+        None => Ok(()),
+    }
+}
