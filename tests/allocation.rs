@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use riskcycle::dataset::Dataset;
-use riskcycle::drift::ReferenceProfile;
+use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::experiment::HashRouter;
 use riskcycle::lifecycle::{Lap, Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{LogisticRegression, ModelExt};
@@ -72,7 +72,7 @@ fn lifecycle() -> Lifecycle<Transaction> {
     registry.promote("cards", &two[0], "bert", "first", START).unwrap();
     let router = Arc::new(HashRouter::new("half", &[500_000, 500_000]).unwrap());
     let parts = Parts { router, ..Parts::in_memory(plan, registry) };
-    let reference = ReferenceProfile::new(&data, &scores, 10).unwrap();
+    let reference = ReferenceProfile::new(&data, &scores, &ProfileConfig::default()).unwrap();
     let config = LifecycleConfig::new("cards", "customer");
     Lifecycle::new(config, parts, &two[1..], reference).unwrap()
 }

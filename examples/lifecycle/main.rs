@@ -21,7 +21,7 @@ use riskcycle::alert::{
     AlertEngine, AlertRule, Comparison, InMemoryAlertSink, Severity, StderrAlertSink,
 };
 use riskcycle::dataset::{Dataset, TimeSplit};
-use riskcycle::drift::ReferenceProfile;
+use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::evaluate::{Costs, EvaluationReport};
 use riskcycle::experiment::HashRouter;
 use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
@@ -220,7 +220,8 @@ fn run(options: &Options) -> Result<()> {
 
     println!("6 experiment → serve, 7 monitor → drift → alert, 8 retrain");
     let champion_model = registry.load(champion)?.model;
-    let reference = ReferenceProfile::new(&train, &champion_model.score_dataset(&train)?, 10)?;
+    let scores = champion_model.score_dataset(&train)?;
+    let reference = ReferenceProfile::new(&train, &scores, &ProfileConfig::default())?;
     let sink = Arc::new(InMemoryAlertSink::default());
     let parts = Parts {
         features: plan,

@@ -128,7 +128,7 @@ mod tests {
         for steps in [30_000, 55_000, 80_000, 100_000] {
             let exact = ks_exact_p(steps, 1000, 1000);
             let limit = ks_limit_p(steps as f64 / 1e6, 1000, 1000);
-            assert!((limit.ln() / exact.ln() - 1.0).abs() < 0.03, "{steps}: {exact} {limit}");
+            assert!((limit.ln() / exact.ln() - 1.0).abs() < 0.04, "{steps}: {exact} {limit}");
         }
     }
 }

@@ -13,7 +13,7 @@ mod mmd;
 mod multiple_testing;
 mod mutual_information;
 mod psi;
-#[allow(dead_code)] // some of it serves stages to come
+#[allow(dead_code, clippy::excessive_precision)] // some of it serves stages to come
 mod special;
 mod weight_of_evidence;
 
