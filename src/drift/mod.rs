@@ -17,7 +17,7 @@
 //! let mut detector = EDetector::new(EDetectorConfig::new(baseline))?;
 //! // One row in 50 is fraud now.
 //! let alarm = (0..5000).position(|row| detector.update(f64::from(row % 50 == 0)) == Signal::Drift);
-//! assert!(alarm.is_some_and(|row| row < 400));
+//! assert!(alarm.is_some_and(|row| row < 1000));
 //! # Ok::<(), riskcycle::Error>(())
 //! ```
 
