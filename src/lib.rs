@@ -21,7 +21,7 @@
 //! | 9 | [`serve`] | a row, an assignment | [`Prediction`](serve::Prediction) |
 //! | 10 | [`monitor`] | predictions, late labels | [`Finding`](monitor::Finding)s |
 //! | 11 | [`drift`] | live rows, a reference | [`DriftReport`](drift::DriftReport) |
-//! | 12 | [`alert`] | findings | [`Alert`](alert::Alert)s, to an [`AlertSink`](alert::AlertSink) |
+//! | 12 | [`alert`] | measurements | [`Alert`](alert::Alert)s, to an [`AlertSink`](alert::AlertSink) |
 //! | 13 | [`retrain`] | alerts | [`RetrainPlan`](retrain::RetrainPlan), [`GateVerdict`](retrain::GateVerdict) |
 //!
 //! # Rules that hold everywhere
@@ -76,7 +76,7 @@ pub mod lifecycle;
 pub mod testing;
 
 pub use audit::{AuditEntry, AuditHead, Signature};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Retry};
 pub use ids::{Digest, EntityKey, ModelRef};
 pub use ndarray;
 pub use schema::FeatureSchema;

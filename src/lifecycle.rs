@@ -4,11 +4,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertEngine};
+use crate::alert::{Alert, AlertConfig, AlertEngine};
 use crate::dataset::Dataset;
 use crate::drift::{DriftConfig, DriftReport, DriftWindow, ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFe
 use crate::ids::ModelRef;
 use crate::model::{ModelExt, Trainer};
 use crate::monitor::{
-    Finding, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
+    Finding, FindingBoard, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
 };
 use crate::registry::{Artifact, ModelRegistry};
 use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
@@ -88,7 +88,8 @@ impl<E> Parts<E> {
             registry,
             router: Arc::new(HashRouter::champion_only()),
             log: Arc::new(InMemoryPredictionLog::new(10_000).expect("a capacity above zero")),
-            alerts: AlertEngine::new(Vec::new(), Vec::new()).expect("no rule to refuse"),
+            alerts: AlertEngine::new(AlertConfig::default(), Vec::new(), Vec::new())
+                .expect("the default configuration, and nothing to refuse"),
         }
     }
 }
@@ -107,6 +108,8 @@ pub struct Lifecycle<E> {
     log: Arc<dyn PredictionLog>,
     monitor: Monitor,
     drift: RwLock<Arc<DriftState>>,
+    /// What rules look at.
+    board: Mutex<FindingBoard>,
     alerts: AlertEngine,
     gate: Gate,
 }
@@ -221,6 +224,7 @@ impl<E> Lifecycle<E> {
             registry,
             router,
             log,
+            board: Mutex::default(),
             alerts,
             config,
         })
@@ -294,7 +298,10 @@ impl<E> Lifecycle<E> {
         let report = self.drift().close(to, self.config.monitor.bucket);
         let champion = &self.service.deployments()[0].version;
         findings.extend(report.iter().flat_map(|report| report.findings(Some(champion))));
-        let alerts = self.alerts.check(&findings);
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.post(&findings);
+        let alerts = self.alerts.tick(now, &*board);
+        drop(board);
         Tick { findings, drift: report, alerts }
     }
 
@@ -339,7 +346,12 @@ impl<E> Lifecycle<E> {
             self.service.deploy(vec![Deployment { version: version.clone(), model, threshold }])?;
             let drift = DriftState::new(reference, self.config.drift)?;
             *self.drift.write().unwrap_or_else(PoisonError::into_inner) = drift;
-            before.iter().for_each(|arm| drop(self.alerts.retire(&arm.version, plan.at)));
+            let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+            for arm in before.iter() {
+                board.retire(&arm.version);
+                self.alerts.retire(&arm.version, &format!("rebased on {version}"), plan.at);
+            }
+            drop(board);
         }
         let (challenger, champion) = (version, champion.version.clone());
         Ok(RetrainOutcome { challenger, champion, verdict, training: artifact.training })

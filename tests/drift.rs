@@ -278,7 +278,8 @@ fn every_measure_of_effect_agrees_on_a_plain_shift() {
 fn findings_name_what_rules_look_at() {
     let profile = profile(1000);
     let report = report(&profile, 500, 1000, |_| {});
-    let metrics: Vec<String> = report.findings(None).into_iter().map(|f| f.metric).collect();
+    let metrics: Vec<String> =
+        report.findings(None).into_iter().map(|f| f.metric.to_string()).collect();
     let psi: Vec<&String> = metrics.iter().filter(|m| m.starts_with("psi/")).collect();
     assert_eq!(psi, ["psi/score", "psi/amount", "psi/age", "psi/channel", "psi/flag"]);
     assert!(metrics.contains(&"missing_rate/age".to_owned()));

@@ -134,8 +134,12 @@ fn prediction(id: u64, day: u64, score: Option<f64>, review: bool) -> Prediction
     }
 }
 
-fn values(findings: &[Finding]) -> Vec<(&str, f64, u64)> {
-    findings.iter().map(|f| (f.metric.as_str(), f.value, f.n)).collect()
+fn values(findings: &[Finding]) -> Vec<(String, f64, u64)> {
+    findings.iter().map(|f| (f.metric.to_string(), f.value, f.n)).collect()
+}
+
+fn named(values: &[(&str, f64, u64)]) -> Vec<(String, f64, u64)> {
+    values.iter().map(|&(metric, value, n)| (metric.to_owned(), value, n)).collect()
 }
 
 #[test]
@@ -154,7 +158,7 @@ fn the_monitor_tells_traffic_when_the_day_is_over_and_outcomes_when_labels_are_d
         ("fallback_rate", 0.25, 4),
         ("mean_score", 0.5, 3),
     ];
-    assert_eq!(values(&monitor.findings(at(1))), traffic);
+    assert_eq!(values(&monitor.findings(at(1))), named(&traffic));
     assert!(monitor.findings(at(1)).is_empty()); // told once
 
     for (id, bad) in [(1, true), (2, true), (3, false)] {
@@ -169,7 +173,7 @@ fn the_monitor_tells_traffic_when_the_day_is_over_and_outcomes_when_labels_are_d
         ("precision", 0.5, 2),
         ("recall", 0.5, 2),
     ];
-    assert_eq!(values(&monitor.findings(at(8))), outcomes);
+    assert_eq!(values(&monitor.findings(at(8))), named(&outcomes));
     // The fourth label and a straggler come after the report: they open nothing again.
     assert_eq!(monitor.label(4, true), LabelJoin::TooLate);
     monitor.record(&prediction(6, 0, Some(0.5), false));

@@ -6,7 +6,7 @@ use super::profile::{Cells, ColumnProfile, Counts, ReferenceProfile};
 use super::window::Live;
 use crate::error::{Error, Result};
 use crate::ids::ModelRef;
-use crate::monitor::Finding;
+use crate::monitor::{Finding, Metric};
 use crate::stats::{
     ChiSquareTest, benjamini_hochberg, chi_square_test_merged, hellinger, jensen_shannon,
     ks_distance, population_stability_index, two_proportion_test, wasserstein_binned,
@@ -382,35 +382,43 @@ impl DriftReport {
         Ok(parts)
     }
 
-    /// What rules look at, about the given version: `psi/…` and `missing_rate/…` of every column (`score` among them),
-    /// `drifted_features` and `drifted_segments` (numbers of them), and, where labels were seen, `bad_rate_change` (relative).
+    /// What rules look at, about the given version: PSI and missing rate of every column, the highest of all features as `*`,
+    /// the number of features and of segments that drifted, the PSI of the score in each segment, and, where labels were seen, the
+    /// relative change of the bad rate.
     pub fn findings(&self, model: Option<&ModelRef>) -> Vec<Finding> {
-        let finding = |metric: String, value: f64, n: u64| Finding {
+        let finding = |metric: Metric, segment: Option<&str>, value: f64, n: u64| Finding {
             metric,
             model: model.cloned(),
+            segment: segment.map(str::to_owned),
             from: self.from,
             to: self.to,
             value,
             n,
         };
-        let columns = || self.score.iter().chain(&self.features);
-        let psi = columns().map(|c| finding(format!("psi/{}", c.column), c.psi, c.n));
-        let missing =
-            columns().map(|c| finding(format!("missing_rate/{}", c.column), c.missing_rate, c.n));
+        let mut findings = Vec::new();
+        let mut of_all = |metric, value, n| findings.push(finding(metric, None, value, n));
+        for column in self.score.iter().chain(&self.features) {
+            let ColumnDrift { column, n, psi, missing_rate, .. } = column;
+            of_all(Metric::psi(column), *psi, *n);
+            of_all(Metric::missing_rate(column), *missing_rate, *n);
+        }
+        let highest =
+            |of: fn(&ColumnDrift) -> f64| self.features.iter().map(of).fold(0.0, f64::max);
+        of_all(Metric::psi("*"), highest(|column| column.psi), self.n);
+        of_all(Metric::missing_rate("*"), highest(|column| column.missing_rate), self.n);
         let drifted = self.features.iter().filter(|column| column.drifted).count();
-        let segments = self.segments.iter().filter(|s| s.is_drifted()).count();
-        let rate = self.bad_rate.iter().filter(|rate| rate.reference > 0.0);
-        let rate = rate.map(|rate| {
-            let change = rate.live / rate.reference - 1.0;
-            finding("bad_rate_change".into(), change, rate.n)
-        });
-        psi.chain(missing)
-            .chain([
-                finding("drifted_features".into(), drifted as f64, self.n),
-                finding("drifted_segments".into(), segments as f64, self.n),
-            ])
-            .chain(rate)
-            .collect()
+        of_all(Metric::DriftedFeatures, drifted as f64, self.n);
+        let segments = self.segments.iter().filter(|segment| segment.is_drifted()).count();
+        of_all(Metric::DriftedSegments, segments as f64, self.n);
+        if let Some(rate) = self.bad_rate.filter(|rate| rate.reference > 0.0) {
+            of_all(Metric::BadRateChange, rate.live / rate.reference - 1.0, rate.n);
+        }
+        for SegmentDrift { segment, score, .. } in &self.segments {
+            let score = score.iter();
+            findings
+                .extend(score.map(|s| finding(Metric::psi("score"), Some(segment), s.psi, s.n)));
+        }
+        findings
     }
 }
 
