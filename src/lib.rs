@@ -38,6 +38,8 @@
 //! | `linfa` | yes | trainers on linfa: logistic regression, decision tree |
 //! | `parallel` | yes | threads for batch work (rayon); never changes a number |
 //! | `csv` | | typed, streaming CSV and CSV.gz readers for events (csv, flate2) |
+//! | `webhook` | | an alert sink over HTTP: JSON, Slack, templates for gateways (ureq with rustls, serde_json) |
+//! | `email` | | an alert sink by SMTP (lettre with rustls) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -70,6 +72,10 @@ pub mod retrain;
 
 // The façade: the only one that joins stages.
 pub mod lifecycle;
+
+// The edges: one feature each.
+#[cfg(any(feature = "webhook", feature = "email"))]
+pub mod backend;
 
 // For the tests, examples and benches of hosts, and for ours.
 #[cfg(feature = "testing")]
