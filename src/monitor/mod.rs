@@ -3,9 +3,11 @@
 
 mod log;
 mod metric;
+mod traffic;
 
 pub use log::{InMemoryPredictionLog, PredictionLog};
 pub use metric::{Finding, FindingBoard, Measurement, Metric, MetricSource};
+pub use traffic::{Answer, Outcome, Traffic, TrafficSeries, TrafficStats};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
