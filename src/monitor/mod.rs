@@ -1,11 +1,17 @@
 //! Stage 10, monitor. Takes predictions, and labels when they arrive; gives [`Finding`]s: what was said and what came
 //! true, per version and stretch of time.
 
+mod cbpe;
 mod log;
+mod maturity;
 mod metric;
 mod traffic;
 
+pub use cbpe::{Cbpe, ExpectedPerformance};
 pub use log::{InMemoryPredictionLog, PredictionLog};
+pub use maturity::{
+    Completeness, Estimate, LabelTriangle, MaturedPerformance, OutcomeConfig, OutcomeLedger,
+};
 pub use metric::{Finding, FindingBoard, Measurement, Metric, MetricSource};
 pub use traffic::{Answer, Outcome, Traffic, TrafficSeries, TrafficStats};
 
