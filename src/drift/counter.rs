@@ -22,10 +22,10 @@ impl Counters {
         }
     }
 
-    /// Adds one to each of some counters, in a bounded number of steps whatever other threads do. Those of one call are seen
-    /// by a reader all or none, unless all copies were taken.
+    /// Adds one to each of some counters (each a first and perhaps a second), in a bounded number of steps whatever other
+    /// threads do. Those of one call are seen by a reader all or none, unless all copies were taken.
     #[inline]
-    pub(super) fn add(&self, counters: impl Iterator<Item = usize>) {
+    pub(super) fn add(&self, counters: impl Iterator<Item = (usize, Option<usize>)>) {
         let first = thread_number();
         for i in 0..SHARDS {
             let mut shard = match self.shards[(first + i) % SHARDS].try_lock() {
@@ -34,12 +34,19 @@ impl Counters {
                 Err(TryLockError::WouldBlock) => continue,
             };
             // Saturating: 4 billion rows of one cell between two readings must not become none.
-            counters.for_each(|counter| shard[counter] = shard[counter].saturating_add(1));
+            counters.for_each(|(counter, second)| {
+                shard[counter] = shard[counter].saturating_add(1);
+                if let Some(second) = second {
+                    shard[second] = shard[second].saturating_add(1);
+                }
+            });
             return;
         }
-        counters.for_each(|counter| {
-            self.overflow[counter].fetch_add(1, Ordering::Relaxed);
-        });
+        counters.flat_map(|(counter, second)| [Some(counter), second]).flatten().for_each(
+            |counter| {
+                self.overflow[counter].fetch_add(1, Ordering::Relaxed);
+            },
+        );
     }
 
     /// The sums, and zero from here on.
@@ -79,7 +86,9 @@ mod tests {
         let mut sums = [0; 3];
         std::thread::scope(|scope| {
             let adders: Vec<_> = (0..12)
-                .map(|_| scope.spawn(|| (0..5000).for_each(|_| counters.add([0, 2].into_iter()))))
+                .map(|_| {
+                    scope.spawn(|| (0..5000).for_each(|_| counters.add([(0, Some(2))].into_iter())))
+                })
                 .collect();
             while !adders.iter().all(|adder| adder.is_finished()) {
                 counters.take().iter().zip(&mut sums).for_each(|(n, sum)| *sum += n);

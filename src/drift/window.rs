@@ -63,19 +63,13 @@ impl DriftWindow {
         self.reference.schema.check_rows(row.len(), 1)?;
         let start = self.start(segment)?;
         let (n_cells, n_features) = (self.reference.n_cells(), row.len());
-        let features = self.reference.features();
-        let cells = features
-            .iter()
-            .zip(row)
-            .map(move |(column, &value)| start + column.offset + column.cells.index(value));
-        let outside = features.iter().zip(row).enumerate();
-        let outside = outside.filter(|(_, (column, value))| {
+        let columns = self.reference.features().iter().zip(row).zip(start + n_cells..);
+        let cells = columns.map(|((column, &value), outside)| {
             // Not for NaN, which is missing; infinities are both.
-            **value < column.low || **value > column.high
+            let is_outside = value < column.low || value > column.high;
+            (start + column.offset + column.cells.index(value), is_outside.then_some(outside))
         });
-        let outside = outside.map(move |(i, _)| start + n_cells + i);
-        let rows = start + n_cells + n_features;
-        self.counters.add(cells.chain(outside).chain([rows]));
+        self.counters.add(cells.chain([(start + n_cells + n_features, None)]));
         Ok(())
     }
 
@@ -86,7 +80,7 @@ impl DriftWindow {
     pub fn observe_score(&self, score: Option<f64>, segment: Option<usize>) -> Result<()> {
         let (start, column) = (self.start(segment)?, self.reference.score());
         let cell = column.cells.index(score.unwrap_or(f64::NAN));
-        self.counters.add([start + column.offset + cell].into_iter());
+        self.counters.add([(start + column.offset + cell, None)].into_iter());
         Ok(())
     }
 
@@ -96,8 +90,7 @@ impl DriftWindow {
     /// `InvalidInput` for a segment that the reference does not have.
     pub fn observe_label(&self, bad: bool, segment: Option<usize>) -> Result<()> {
         let labels = self.start(segment)? + segment_size(&self.reference) - EXTRA + 1;
-        let bad = bad.then_some(labels + 1);
-        self.counters.add([labels].into_iter().chain(bad));
+        self.counters.add([(labels, bad.then_some(labels + 1))].into_iter());
         Ok(())
     }
 

@@ -55,8 +55,11 @@ pub enum Outcome {
 /// open.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    series: RwLock<BTreeMap<(ModelRef, Option<String>), Arc<TrafficSeries>>>,
+    series: RwLock<BTreeMap<Key, Arc<TrafficSeries>>>,
 }
+
+/// Version and segment.
+type Key = (ModelRef, Option<String>);
 
 /// Answers of one version in one segment.
 #[derive(Debug)]
@@ -178,8 +181,7 @@ impl Traffic {
         text
     }
 
-    #[allow(clippy::type_complexity)] // a copy of the map's entries
-    fn all(&self) -> Vec<((ModelRef, Option<String>), Arc<TrafficSeries>)> {
+    fn all(&self) -> Vec<(Key, Arc<TrafficSeries>)> {
         let all = self.series.read().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(key, series)| (key.clone(), series.clone())).collect()
     }

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// choosing a slot and adding to it for as long as half a ring lasts, 32 seconds at least, would add to a later time.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// Microseconds; [`NEVER`] before the first answer or tick.
+    /// In seconds; [`NEVER`] before the first answer or tick.
     now: AtomicI64,
     seconds: Vec<Slot>,
     minutes: Vec<Slot>,
@@ -61,26 +61,24 @@ impl Open {
 
     #[inline]
     pub(super) fn record(&self, answer: &Answer) {
-        let at = answer.at.micros();
-        let now = self.now(at);
-        let place = |length: i64| {
-            let number = at.div_euclid(length);
-            let off = number - now.div_euclid(length);
-            let open = (-SLOTS / 2..SLOTS / 2).contains(&off);
-            open.then_some(number.rem_euclid(SLOTS) as usize)
-        };
-        let [second, minute, hour] = LENGTHS.map(place);
-        let slot = match (second, minute, hour) {
-            (Some(second), ..) => &self.seconds[second],
-            (_, Some(minute), _) => &self.minutes[minute],
-            (.., Some(hour)) => &self.hours[hour],
-            _ => {
+        let second = answer.at.micros().div_euclid(LENGTHS[0]);
+        let minute = second.div_euclid(60);
+        let now = self.now(second);
+        let is_open = |off: i64| (-SLOTS / 2..SLOTS / 2).contains(&off);
+        let place = |number: i64| number.rem_euclid(SLOTS) as usize;
+        // Distributions lie with the minute; those of an hour behind the minutes'.
+        let (slot, distribution) = if is_open(second - now) {
+            (&self.seconds[place(second)], place(minute))
+        } else if is_open(minute - now.div_euclid(60)) {
+            (&self.minutes[place(minute)], place(minute))
+        } else {
+            let hour = minute.div_euclid(60);
+            if !is_open(hour - now.div_euclid(3600)) {
                 self.out_of_range.fetch_add(1, RELAXED);
                 return;
             }
+            (&self.hours[place(hour)], place(hour) + SLOTS as usize)
         };
-        // An hour's distributions lie behind those of the minutes.
-        let distribution = minute.or(hour.map(|hour| hour + SLOTS as usize)).unwrap_or(0);
         let (decision, unscored) = match answer.outcome {
             Outcome::Scored { score, decision } => {
                 let score = if score > 0.0 { score.min(1.0) } else { 0.0 };
@@ -104,22 +102,23 @@ impl Open {
         self.latencies[distribution][latency_bucket(nanos)].fetch_add(1, RELAXED);
     }
 
-    /// The moment that slots are placed around: the last tick's, or before the first one the first answer's.
+    /// The second that slots are placed around: the last tick's, or before the first one the first answer's.
     #[inline]
-    fn now(&self, at: i64) -> i64 {
+    fn now(&self, second: i64) -> i64 {
         let now = self.now.load(RELAXED);
         if now != NEVER {
             return now;
         }
-        match self.now.compare_exchange(NEVER, at, RELAXED, RELAXED) {
-            Ok(_) => at,
+        match self.now.compare_exchange(NEVER, second, RELAXED, RELAXED) {
+            Ok(_) => second,
             Err(other) => other,
         }
     }
 
     /// Takes everything, at the times that its slots had up to now, and places them around a later `now`.
     pub(super) fn collect(&self, now: Timestamp, history: &mut History) {
-        let before = self.now(now.micros());
+        let second = now.micros().div_euclid(LENGTHS[0]);
+        let before = self.now(second).saturating_mul(LENGTHS[0]);
         let rings = [&self.seconds, &self.minutes, &self.hours];
         for (ring, length) in rings.into_iter().zip(LENGTHS) {
             for (place, slot) in ring.iter().enumerate() {
@@ -132,9 +131,8 @@ impl Open {
             let (latencies, scores) = (take_all(latencies), take_all(scores));
             history.add(at, &TrafficStats::of_distributions(latencies, scores));
         }
-        let now = before.max(now.micros());
-        history.advance(Timestamp::from_micros(now));
-        self.now.store(now, RELAXED);
+        history.advance(now);
+        self.now.fetch_max(second, RELAXED);
     }
 
     pub(super) fn out_of_range(&self) -> u64 {
