@@ -281,7 +281,7 @@ fn findings_name_what_rules_look_at() {
     let metrics: Vec<String> =
         report.findings(None).into_iter().map(|f| f.metric.to_string()).collect();
     let psi: Vec<&String> = metrics.iter().filter(|m| m.starts_with("psi/")).collect();
-    assert_eq!(psi, ["psi/score", "psi/amount", "psi/age", "psi/channel", "psi/flag"]);
+    assert_eq!(psi, ["psi/score", "psi/amount", "psi/age", "psi/channel", "psi/flag", "psi/*"]);
     assert!(metrics.contains(&"missing_rate/age".to_owned()));
     assert!(metrics.contains(&"drifted_features".to_owned()));
 }

@@ -19,6 +19,7 @@
 mod engine;
 mod instance;
 mod notify;
+mod outbox;
 mod queue;
 mod rule;
 mod silence;
