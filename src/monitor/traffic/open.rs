@@ -131,7 +131,7 @@ impl Open {
             let (latencies, scores) = (take_all(latencies), take_all(scores));
             history.add(at, &TrafficStats::of_distributions(latencies, scores));
         }
-        history.advance(now);
+        history.advance(now.max(Timestamp::from_micros(before)));
         self.now.fetch_max(second, RELAXED);
     }
 
