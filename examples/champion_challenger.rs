@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use riskcycle::dataset::{Dataset, TimeSplit};
-use riskcycle::drift::ReferenceProfile;
+use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::evaluate::{Costs, EvaluationReport};
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, ExposureToken, Guardrail,
@@ -120,7 +120,8 @@ fn run(path: Option<&Path>) -> Result<()> {
     println!("3  live, half of the customers each; labels a week later; a look every week");
     let recorder = Arc::new(ExperimentRecorder::new(&experiment, RecorderConfig::default(), 4)?);
     let champion_model = registry.load(champion)?.model;
-    let reference = ReferenceProfile::new(&train, &champion_model.score_dataset(&train)?, 10)?;
+    let scores = champion_model.score_dataset(&train)?;
+    let reference = ReferenceProfile::new(&train, &scores, &ProfileConfig::default())?;
     let parts = Parts {
         router: experiment.router(),
         recorder: Some(recorder.clone()),

@@ -102,6 +102,14 @@ impl<'a> Reader<'a> {
         (0..n).map(|_| self.f64()).collect()
     }
 
+    pub(crate) fn bytes(&mut self, n: u64) -> Result<&'a [u8]> {
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        let parts = self.bytes.split_at_checked(n);
+        let (head, rest) = parts.ok_or_else(|| Error::corrupt(self.what, "ends too early"))?;
+        self.bytes = rest;
+        Ok(head)
+    }
+
     /// Bytes not read yet.
     pub(crate) fn remaining(&self) -> usize {
         self.bytes.len()

@@ -134,6 +134,16 @@ pub enum Error {
         /// The first thing found wrong.
         reason: String,
     },
+    /// A notification was not taken.
+    #[error("{sink} did not take a notification: {reason}")]
+    Delivery {
+        /// Which sink.
+        sink: String,
+        /// What it said.
+        reason: String,
+        /// Whether trying again makes sense.
+        retry: Retry,
+    },
     /// The operating system said no.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -144,6 +154,17 @@ pub enum Error {
         /// The operating system's error.
         source: std::io::Error,
     },
+}
+
+/// When a failed delivery may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not at all: it would fail again.
+    Never,
+    /// Later, as the sender sees fit.
+    Later,
+    /// Not before this time has passed: the receiver said so.
+    After(std::time::Duration),
 }
 
 impl Error {
@@ -181,6 +202,12 @@ impl Error {
     /// The same call may succeed later without any change by the caller.
     pub fn is_retryable(&self) -> bool {
         use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-        matches!(self, Error::Io { source, .. } if matches!(source.kind(), Interrupted | TimedOut | WouldBlock))
+        match self {
+            Error::Io { source, .. } => {
+                matches!(source.kind(), Interrupted | TimedOut | WouldBlock)
+            }
+            Error::Delivery { retry, .. } => *retry != Retry::Never,
+            _ => false,
+        }
     }
 }

@@ -21,7 +21,7 @@
 //! | 9 | [`serve`] | a row, an assignment | [`Prediction`](serve::Prediction) |
 //! | 10 | [`monitor`] | predictions, late labels | [`Finding`](monitor::Finding)s |
 //! | 11 | [`drift`] | live rows, a reference | [`DriftReport`](drift::DriftReport) |
-//! | 12 | [`alert`] | findings | [`Alert`](alert::Alert)s, to an [`AlertSink`](alert::AlertSink) |
+//! | 12 | [`alert`] | measurements | [`Alert`](alert::Alert)s, to an [`AlertSink`](alert::AlertSink) |
 //! | 13 | [`retrain`] | alerts | [`RetrainPlan`](retrain::RetrainPlan), [`GateVerdict`](retrain::GateVerdict) |
 //!
 //! # Rules that hold everywhere
@@ -41,6 +41,8 @@
 //! | `json` | | scorecards in JSON, run logs and tuning journals as JSON lines (serde_json) |
 //! | `report` | | evaluations as self-contained HTML pages |
 //! | `import` | | tree models from XGBoost, LightGBM and scikit-learn, and back (serde_json) |
+//! | `webhook` | | an alert sink over HTTP: JSON, Slack, templates for gateways (ureq with rustls, serde_json) |
+//! | `email` | | an alert sink by SMTP (lettre with rustls) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -75,12 +77,16 @@ pub mod retrain;
 // The façade: the only one that joins stages.
 pub mod lifecycle;
 
+// The edges: one feature each.
+#[cfg(any(feature = "webhook", feature = "email"))]
+pub mod backend;
+
 // For the tests, examples and benches of hosts, and for ours.
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use audit::{AuditEntry, AuditHead, Signature};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Retry};
 pub use ids::{Digest, EntityKey, ModelRef};
 pub use ndarray;
 pub use schema::{Categories, FeatureKind, FeatureSchema};

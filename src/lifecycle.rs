@@ -3,20 +3,21 @@
 //! without it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertEngine};
+use crate::alert::{Alert, AlertConfig, AlertEngine};
 use crate::dataset::Dataset;
-use crate::drift::{DriftReport, DriftWindow, ReferenceProfile};
+use crate::drift::{DriftConfig, DriftReport, DriftWindow, ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
 use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
 use crate::model::{ModelExt, Trainer};
 use crate::monitor::{
-    Finding, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
+    Finding, FindingBoard, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
 };
 use crate::registry::{Artifact, ModelRegistry};
 use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
@@ -43,8 +44,10 @@ pub struct LifecycleConfig {
     pub monitor: MonitorConfig,
     /// What a challenger must show.
     pub gate: GateConfig,
-    /// Bins per column of the drift reference.
-    pub drift_bins: usize,
+    /// Bins of the drift reference that a promoted challenger's training data is profiled on.
+    pub profile: ProfileConfig,
+    /// What is called drift.
+    pub drift: DriftConfig,
 }
 
 impl LifecycleConfig {
@@ -58,7 +61,8 @@ impl LifecycleConfig {
             fallback: Decision::Review,
             monitor: MonitorConfig::default(),
             gate: GateConfig::default(),
-            drift_bins: 10,
+            profile: ProfileConfig::default(),
+            drift: DriftConfig::default(),
         }
     }
 }
@@ -90,7 +94,8 @@ impl<E> Parts<E> {
             router: Arc::new(HashRouter::champion_only()),
             recorder: None,
             log: Arc::new(InMemoryPredictionLog::new(10_000).expect("a capacity above zero")),
-            alerts: AlertEngine::new(Vec::new(), Vec::new()).expect("no rule to refuse"),
+            alerts: AlertEngine::new(AlertConfig::default(), Vec::new(), Vec::new())
+                .expect("the default configuration, and nothing to refuse"),
         }
     }
 }
@@ -111,15 +116,45 @@ pub struct Lifecycle<E> {
     service: ModelService,
     log: Arc<dyn PredictionLog>,
     monitor: Monitor,
-    drift: Mutex<DriftState>,
+    drift: RwLock<Arc<DriftState>>,
+    /// What rules look at.
+    board: Mutex<FindingBoard>,
     alerts: AlertEngine,
     gate: Gate,
 }
 
 struct DriftState {
     window: DriftWindow,
-    /// Start of the open stretch, on the monitor's buckets; `None` until there is an event.
-    from: Option<Timestamp>,
+    /// Start of the open stretch, on the monitor's buckets, in microseconds; [`NO_EVENT`] until there is an event.
+    from: AtomicI64,
+}
+
+const NO_EVENT: i64 = i64::MIN;
+
+impl DriftState {
+    fn new(reference: ReferenceProfile, config: DriftConfig) -> Result<Arc<Self>> {
+        let window = DriftWindow::new(Arc::new(reference), config)?;
+        Ok(Arc::new(DriftState { window, from: AtomicI64::new(NO_EVENT) }))
+    }
+
+    /// Opens the first stretch; the first thread that sees an event does.
+    fn open(&self, from: Timestamp) {
+        if self.from.load(Ordering::Relaxed) == NO_EVENT {
+            let (ours, relaxed) = (from.micros(), Ordering::Relaxed);
+            let _ = self.from.compare_exchange(NO_EVENT, ours, relaxed, relaxed);
+        }
+    }
+
+    /// Closes the open stretch if it has lasted as long as a bucket.
+    fn close(&self, to: Timestamp, bucket: std::time::Duration) -> Option<DriftReport> {
+        let from = self.from.load(Ordering::Relaxed);
+        let start = Timestamp::from_micros(from);
+        if from == NO_EVENT || to.since(start) < bucket {
+            return None;
+        }
+        self.from.store(to.micros(), Ordering::Relaxed);
+        self.window.finish(start, to)
+    }
 }
 
 /// The stages of one request, as [`Lifecycle::score_with_laps`] tells them.
@@ -187,23 +222,24 @@ impl<E> Lifecycle<E> {
             Ok(Deployment { version, model, threshold })
         };
         let arms = models.into_iter().map(deploy).collect::<Result<Vec<_>>>()?;
-        let window = DriftWindow::new(Arc::new(reference));
         let money = |name: &String| {
             let position = features.events().money_position(name);
             position.ok_or_else(|| Error::NotFound { kind: "money field", id: name.clone() })
         };
+        let drift = DriftState::new(reference, config.drift)?;
         Ok(Lifecycle {
             amount: config.amount.as_ref().map(money).transpose()?,
             unit: features.events().entity_position(&config.unit)?,
             service: ModelService::new(features.schema().clone(), arms, config.fallback)?,
             features: features.online(config.online)?,
             monitor: Monitor::new(config.monitor)?,
-            drift: Mutex::new(DriftState { window, from: None }),
+            drift: RwLock::new(drift),
             gate: Gate::new(config.gate)?,
             registry,
             router,
             recorder,
             log,
+            board: Mutex::default(),
             alerts,
             config,
         })
@@ -254,21 +290,26 @@ impl<E> Lifecycle<E> {
         }
         self.log.record(&prediction);
         self.monitor.record(&prediction);
-        let mut drift = self.drift();
-        drift.from.get_or_insert_with(|| self.config.monitor.bucket_start(at));
-        drift.window.observe_row(row)?;
+        let drift = self.drift();
+        drift.open(self.config.monitor.bucket_start(at));
+        drift.window.observe_row(row, None)?;
         if prediction.assignment.arm == 0 {
-            drift.window.observe_score(prediction.score);
+            drift.window.observe_score(prediction.score, None)?;
         }
-        drop(drift);
         lap(Lap::Record);
         Ok(prediction)
     }
 
-    /// Gives an event its label, `true` for bad, to the features and to the monitor.
+    /// Gives an event its label, `true` for bad, to the features, to the monitor, and to the rate of bad
+    /// labels that drift is told of.
     pub fn label(&self, event: &E, bad: bool) -> (LabelOutcome, LabelJoin) {
         let id = self.features.plan().events().id(event);
-        (self.features.label(event, bad), self.monitor.label(id, bad))
+        let join = self.monitor.label(id, bad);
+        if join == LabelJoin::Joined {
+            let counted = self.drift().window.observe_label(bad, None);
+            debug_assert!(counted.is_ok(), "no segment is no unknown segment");
+        }
+        (self.features.label(event, bad), join)
     }
 
     /// [`label`](Self::label), and the same to the experiment that the request was part of: `exposure` is that of its
@@ -291,17 +332,14 @@ impl<E> Lifecycle<E> {
     /// Call it at least once per bucket; events scored before the call count to the stretch that it closes.
     pub fn tick(&self, now: Timestamp) -> Tick {
         let mut findings = self.monitor.findings(now);
-        let mut drift = self.drift();
-        let ended = drift.from.filter(|from| now.since(*from) >= self.config.monitor.bucket);
-        let report = ended.and_then(|from| {
-            let to = self.config.monitor.bucket_start(now);
-            drift.from = Some(to);
-            drift.window.finish(from, to)
-        });
-        drop(drift);
+        let to = self.config.monitor.bucket_start(now);
+        let report = self.drift().close(to, self.config.monitor.bucket);
         let champion = &self.service.deployments()[0].version;
         findings.extend(report.iter().flat_map(|report| report.findings(Some(champion))));
-        let alerts = self.alerts.check(&findings);
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.post(&findings);
+        let alerts = self.alerts.tick(now, &*board);
+        drop(board);
         Tick { findings, drift: report, alerts }
     }
 
@@ -339,14 +377,19 @@ impl<E> Lifecycle<E> {
         let artifact = Artifact::new(name, &author, plan.at, threshold, run);
         let version = self.registry.register(&artifact, plan.at)?.model;
         if verdict.promote {
-            let reference = ReferenceProfile::new(train, &train_scores, self.config.drift_bins)?;
+            let reference = ReferenceProfile::new(train, &train_scores, &self.config.profile)?;
             let reason = verdict.to_string();
             self.registry.promote(&self.config.slot, &version, approver, &reason, plan.at)?;
             let model = artifact.model.clone();
             self.service.deploy(vec![Deployment { version: version.clone(), model, threshold }])?;
-            let window = DriftWindow::new(Arc::new(reference));
-            *self.drift() = DriftState { window, from: None };
-            before.iter().for_each(|arm| drop(self.alerts.retire(&arm.version, plan.at)));
+            let drift = DriftState::new(reference, self.config.drift)?;
+            *self.drift.write().unwrap_or_else(PoisonError::into_inner) = drift;
+            let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+            for arm in before.iter() {
+                board.retire(&arm.version);
+                self.alerts.retire(&arm.version, &format!("rebased on {version}"), plan.at);
+            }
+            drop(board);
         }
         let (challenger, champion) = (version, champion.version.clone());
         Ok(RetrainOutcome { challenger, champion, verdict, training: artifact.training })
@@ -367,8 +410,8 @@ impl<E> Lifecycle<E> {
         &self.alerts
     }
 
-    fn drift(&self) -> MutexGuard<'_, DriftState> {
-        self.drift.lock().unwrap_or_else(PoisonError::into_inner)
+    fn drift(&self) -> Arc<DriftState> {
+        self.drift.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use riskcycle::dataset::Dataset;
-use riskcycle::drift::ReferenceProfile;
+use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, Metric, Mode, RecorderConfig,
     RoutingConfig,
@@ -86,7 +86,7 @@ fn lifecycle() -> Lifecycle<Transaction> {
     let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default(), 1).unwrap();
     let (router, recorder) = (experiment.router(), Some(Arc::new(recorder)));
     let parts = Parts { router, recorder, ..Parts::in_memory(plan, registry) };
-    let reference = ReferenceProfile::new(&data, &scores, 10).unwrap();
+    let reference = ReferenceProfile::new(&data, &scores, &ProfileConfig::default()).unwrap();
     let config = LifecycleConfig::new("cards", "customer");
     Lifecycle::new(config, parts, &two[1..], reference).unwrap()
 }

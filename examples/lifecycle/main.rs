@@ -18,17 +18,17 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use riskcycle::alert::{
-    AlertEngine, AlertRule, Comparison, InMemoryAlertSink, Severity, StderrAlertSink,
+    AlertConfig, AlertEngine, AlertRule, Comparison, Receiver, Severity, StderrAlertSink,
 };
 use riskcycle::dataset::{Dataset, TimeSplit};
-use riskcycle::drift::ReferenceProfile;
+use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::evaluate::{Costs, EvaluationReport};
 use riskcycle::experiment::HashRouter;
 use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{
     LinfaTree, LinfaTreeConfig, LogisticRegression, LogisticRegressionConfig, ModelExt, Trainer,
 };
-use riskcycle::monitor::InMemoryPredictionLog;
+use riskcycle::monitor::{InMemoryPredictionLog, Metric};
 use riskcycle::registry::{
     Artifact, AuditEntry, DirectoryArtifactStore, ModelRegistry, ModelVersion,
 };
@@ -220,15 +220,18 @@ fn run(options: &Options) -> Result<()> {
 
     println!("6 experiment → serve, 7 monitor → drift → alert, 8 retrain");
     let champion_model = registry.load(champion)?.model;
-    let reference = ReferenceProfile::new(&train, &champion_model.score_dataset(&train)?, 10)?;
-    let sink = Arc::new(InMemoryAlertSink::default());
+    let scores = champion_model.score_dataset(&train)?;
+    let reference = ReferenceProfile::new(&train, &scores, &ProfileConfig::default())?;
+    // The replay ticks once a day.
+    let alerting = AlertConfig { interval: days(1), ..AlertConfig::default() };
+    let receivers = vec![Receiver::new("console", Arc::new(StderrAlertSink))];
     let parts = Parts {
         features: plan,
         registry: registry.clone(),
         router: Arc::new(HashRouter::new("card-fraud-1", &[800_000, 200_000])?),
         recorder: None,
         log: Arc::new(InMemoryPredictionLog::new(10_000)?),
-        alerts: AlertEngine::new(rules(), vec![sink.clone(), Arc::new(StderrAlertSink)])?,
+        alerts: AlertEngine::new(alerting, rules(), receivers)?,
     };
     let config = LifecycleConfig::new(SLOT, "customer");
     let lifecycle = Lifecycle::new(config, parts, std::slice::from_ref(challenger), reference)?;
@@ -239,7 +242,9 @@ fn run(options: &Options) -> Result<()> {
     AuditEntry::verify(&registry.audit())?;
 
     report.audit = registry.audit();
-    report.alerts = sink.alerts();
+    report.alerts = lifecycle
+        .alerts()
+        .history(timeline.split.test_range().start..timeline.live_to.plus(days(1)));
     report.live = Some(replayed);
     report.timings = watch.laps();
     report.write(&options.out.join("report.json"))?;
@@ -287,24 +292,16 @@ fn evaluate(
 
 fn rules() -> Vec<AlertRule> {
     let psi = |id: &str, column: &str, threshold: f64| AlertRule {
-        id: id.into(),
         description: format!("{column} has moved away from the training data; retrain"),
-        metric: format!("psi/{column}"),
-        comparison: Comparison::Above,
-        threshold,
         hold: days(1),
         min_samples: 1000,
-        severity: Severity::Warning,
+        ..AlertRule::new(id, Metric::psi(column), Comparison::Above, threshold)
     };
     let fallbacks = AlertRule {
-        id: "fallbacks".into(),
         description: "the model cannot score; look at the inputs".into(),
-        metric: "fallback_rate".into(),
-        comparison: Comparison::Above,
-        threshold: 0.05,
-        hold: Duration::ZERO,
         min_samples: 100,
         severity: Severity::Critical,
+        ..AlertRule::new("fallbacks", Metric::FallbackRate, Comparison::Above, 0.05)
     };
     vec![psi("amount-drift", "amount", 0.1), psi("score-drift", "score", 0.1), fallbacks]
 }

@@ -1,9 +1,19 @@
 //! Stage 10, monitor. Takes predictions, and labels when they arrive; gives [`Finding`]s: what was said and what came
 //! true, per version and stretch of time.
 
+mod cbpe;
 mod log;
+mod maturity;
+mod metric;
+mod traffic;
 
+pub use cbpe::{Cbpe, ExpectedPerformance};
 pub use log::{InMemoryPredictionLog, PredictionLog};
+pub use maturity::{
+    Completeness, Estimate, LabelTriangle, MaturedPerformance, OutcomeConfig, OutcomeLedger,
+};
+pub use metric::{Finding, FindingBoard, Measurement, Metric, MetricSource};
+pub use traffic::{Answer, Outcome, Traffic, TrafficSeries, TrafficStats};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,23 +25,6 @@ use crate::error::{Error, Result};
 use crate::ids::ModelRef;
 use crate::serve::{Decision, Prediction};
 use crate::time::{Timestamp, days, micros};
-
-/// A measured value: what rules look at and reports list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What was measured, such as `review_rate` or `psi/amount`.
-    pub metric: String,
-    /// On which version; `None` where it concerns all traffic.
-    pub model: Option<ModelRef>,
-    /// Start of the stretch of time it covers.
-    pub from: Timestamp,
-    /// End of it, exclusive.
-    pub to: Timestamp,
-    /// The value.
-    pub value: f64,
-    /// Rows it rests on.
-    pub n: u64,
-}
 
 /// Parameters of a [`Monitor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,9 +184,9 @@ impl Monitor {
             let to = from.plus(self.config.bucket);
             let due = to.plus(self.config.label_delay) <= now;
             for (model, bucket) in models.iter_mut() {
-                let mut found = |metric: &str, value: f64, n: u64| {
-                    let (metric, model) = (metric.to_owned(), Some(model.clone()));
-                    findings.push(Finding { metric, model, from, to, value, n });
+                let mut found = |metric: Metric, value: f64, n: u64| {
+                    let (model, segment) = (Some(model.clone()), None);
+                    findings.push(Finding { metric, model, segment, from, to, value, n });
                 };
                 if to <= now && !bucket.traffic_reported {
                     bucket.traffic_reported = true;
@@ -228,30 +221,30 @@ impl State {
 }
 
 impl Bucket {
-    fn traffic(&self, found: &mut impl FnMut(&str, f64, u64)) {
+    fn traffic(&self, found: &mut impl FnMut(Metric, f64, u64)) {
         let (n, scored) = (self.predictions, self.predictions - self.fallbacks);
-        found("predictions", n as f64, n);
-        found("review_rate", self.reviews as f64 / n as f64, n);
-        found("fallback_rate", self.fallbacks as f64 / n as f64, n);
+        found(Metric::Predictions, n as f64, n);
+        found(Metric::ReviewRate, self.reviews as f64 / n as f64, n);
+        found(Metric::FallbackRate, self.fallbacks as f64 / n as f64, n);
         if scored > 0 {
-            found("mean_score", self.scores as f64 / 4_294_967_296.0 / scored as f64, scored);
+            found(Metric::MeanScore, self.scores as f64 / 4_294_967_296.0 / scored as f64, scored);
         }
     }
 
-    fn outcomes(&self, found: &mut impl FnMut(&str, f64, u64)) {
+    fn outcomes(&self, found: &mut impl FnMut(Metric, f64, u64)) {
         if self.predictions > 0 {
             let coverage = self.labelled as f64 / self.predictions as f64;
-            found("label_coverage", coverage, self.predictions);
+            found(Metric::LabelCoverage, coverage, self.predictions);
         }
         if self.labelled > 0 {
-            found("bad_rate", self.bad as f64 / self.labelled as f64, self.labelled);
+            found(Metric::BadRate, self.bad as f64 / self.labelled as f64, self.labelled);
         }
         if self.labelled_reviews > 0 {
             let precision = self.bad_reviews as f64 / self.labelled_reviews as f64;
-            found("precision", precision, self.labelled_reviews);
+            found(Metric::Precision, precision, self.labelled_reviews);
         }
         if self.bad > 0 {
-            found("recall", self.bad_reviews as f64 / self.bad as f64, self.bad);
+            found(Metric::Recall, self.bad_reviews as f64 / self.bad as f64, self.bad);
         }
     }
 }

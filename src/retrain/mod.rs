@@ -71,8 +71,9 @@ impl RetrainTrigger {
     pub fn plan(&self, firing: &[Alert], now: Timestamp) -> Option<RetrainPlan> {
         let firing = firing.iter().filter(|alert| alert.state == AlertState::Firing);
         let reason = |alert: &Alert| {
-            let Alert { rule, metric, value, since, .. } = alert;
-            format!("{rule}: {metric} = {value:.4} since {since}")
+            let Alert { rule, metric, since, .. } = alert;
+            let value = alert.value.map_or("no data".into(), |value| format!("{value:.4}"));
+            format!("{rule}: {metric} = {value} since {since}")
         };
         let reasons: Vec<String> = firing.map(reason).collect();
         if reasons.is_empty() {

@@ -61,6 +61,10 @@ impl Bins {
         if value.is_nan() {
             return self.edges.len() + 1;
         }
+        if self.edges.len() <= 40 {
+            // Counting needs no step to wait for the one before: half the time of a search among so few.
+            return self.edges.iter().map(|&edge| usize::from(edge < value)).sum();
+        }
         self.edges.partition_point(|&edge| edge < value)
     }
 

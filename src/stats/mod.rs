@@ -2,14 +2,18 @@
 //! histograms, tests and intervals.
 
 mod bins;
+mod chi_square;
 mod cholesky;
 mod correlation;
 mod cuped;
 mod delong;
+mod distance;
 mod histogram;
 mod interval;
+mod ks;
 mod log_rank;
 mod mcnemar;
+mod mmd;
 mod multiple_testing;
 mod mutual_information;
 mod power;
@@ -22,15 +26,22 @@ mod welch;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
+pub use chi_square::{
+    ChiSquareTest, ProportionTest, chi_square_test, chi_square_test_merged, two_proportion_test,
+};
 pub(crate) use cholesky::Cholesky;
 pub(crate) use correlation::RankedColumn;
 pub use correlation::{pearson, spearman};
 pub use cuped::{CovariateSums, Cuped};
 pub use delong::{AucComparison, AucEstimate, WeightedBins};
+pub use distance::{hellinger, jensen_shannon, ks_distance, wasserstein, wasserstein_binned};
 pub use histogram::LatencyHistogram;
 pub use interval::Interval;
+pub use ks::{KsTest, ks_test};
+pub(crate) use ks::{ks_exact_p, ks_steps};
 pub use log_rank::log_rank;
 pub use mcnemar::Discordant;
+pub use mmd::{Mmd, mmd};
 pub use multiple_testing::{benjamini_hochberg, e_benjamini_hochberg, holm};
 pub use mutual_information::mutual_information;
 pub use power::{PowerPlan, design_effect};
@@ -40,3 +51,17 @@ pub use ratio::{ClusteredRatio, Estimate, effective_sample_size};
 pub(crate) use special::{chi_squared_sf, normal_two_sided};
 pub use weight_of_evidence::{EmptyCells, WeightOfEvidence, weight_of_evidence};
 pub use welch::{RelativeLift, SampleMoments, WelchTest};
+
+use crate::error::{Error, Result};
+
+/// # Errors
+/// `Empty` without values, `InvalidInput` naming the first that is not finite.
+fn check_finite(what: &'static str, values: &[f64]) -> Result<()> {
+    if values.is_empty() {
+        return Err(Error::Empty { what: what.into() });
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(i) => Err(Error::input(what, format!("value {i} is {}", values[i]))),
+        None => Ok(()),
+    }
+}

@@ -1,5 +1,7 @@
 //! Population stability index.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
@@ -32,11 +34,18 @@ pub fn population_stability_index(reference: &[u64], current: &[u64]) -> Option<
             (q - p) * (q / p).ln()
         })
         .sum();
-    let critical = match ChiSquared::new(n_bins - 1.0) {
-        Ok(chi_squared) => chi_squared.inverse_cdf(0.999) * (1.0 / n + 1.0 / m),
+    let critical = chi_squared_999(used().count() - 1) * (1.0 / n + 1.0 / m);
+    Some(Psi { value, critical })
+}
+
+/// What χ² stays below with probability 0.999. Finding it takes ten times as long as the index itself, so it is found once.
+fn chi_squared_999(degrees: usize) -> f64 {
+    static KNOWN: [OnceLock<f64>; 256] = [const { OnceLock::new() }; 256];
+    let find = || match ChiSquared::new(degrees as f64) {
+        Ok(chi_squared) => chi_squared.inverse_cdf(0.999),
         Err(_) => 0.0, // one bin: nothing can differ
     };
-    Some(Psi { value, critical })
+    KNOWN.get(degrees).map_or_else(find, |known| *known.get_or_init(find))
 }
 
 #[cfg(test)]

@@ -1,0 +1,306 @@
+//! What labels say while many of them are still to come.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::serve::Decision;
+use crate::time::{Timestamp, days};
+
+/// A figure with its uncertainty.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The figure.
+    pub value: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+}
+
+impl Estimate {
+    /// How far this figure lies above another, independent one, in standard errors of the difference; `None` if neither has any.
+    pub fn disagreement(&self, other: &Estimate) -> Option<f64> {
+        let error = self.standard_error.hypot(other.standard_error);
+        (error > 0.0).then(|| (self.value - other.value) / error)
+    }
+}
+
+/// Bad rows by the day of their prediction and by how many days later they were reported; what share of them has been
+/// reported at each age follows by the chain-ladder method.
+///
+/// Memory: 4 bytes × (max_delay + 1)², 58 KB for 120 days.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelTriangle {
+    max_delay: usize,
+    /// Per day since 1970, reports by delay.
+    cohorts: BTreeMap<i64, Vec<u32>>,
+    out_of_range: u64,
+}
+
+/// What share of bad rows has been reported by an age, in days.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completeness {
+    /// Share by age, from 0 days on; the last is 1: later reports are not waited for.
+    shares: Vec<f64>,
+    /// By delay, the relative variance that the estimate of that step adds to all younger ages.
+    step_variances: Vec<f64>,
+}
+
+impl LabelTriangle {
+    /// For reports that come up to `max_delay` days after the prediction.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for less than 1 or more than 730 days.
+    pub fn new(max_delay: usize) -> Result<Self> {
+        if !(1..=730).contains(&max_delay) {
+            return Err(Error::config("label triangle", "delays of 1 to 730 days are possible"));
+        }
+        Ok(LabelTriangle { max_delay, cohorts: BTreeMap::new(), out_of_range: 0 })
+    }
+
+    /// Counts a bad row that was predicted and reported at these moments. One reported before its prediction counts as reported at once, one
+    /// reported later than the longest delay as out of range only. Order does not matter.
+    pub fn report(&mut self, predicted: Timestamp, reported: Timestamp) {
+        let (cohort, reported) = (predicted.day(0), reported.day(0));
+        let delay = usize::try_from(reported - cohort).unwrap_or(0);
+        // Cohorts too old to say anything more make room for new ones.
+        let newest = self.cohorts.last_key_value().map_or(cohort, |(day, _)| *day);
+        let oldest = newest.max(cohort) - self.max_delay as i64;
+        if delay > self.max_delay || cohort < oldest {
+            self.out_of_range += 1;
+            return;
+        }
+        let cell = |row: &mut Vec<u32>| row[delay] = row[delay].saturating_add(1);
+        cell(self.cohorts.entry(cohort).or_insert_with(|| vec![0; self.max_delay + 1]));
+        while self.cohorts.first_key_value().is_some_and(|(day, _)| *day < oldest) {
+            self.cohorts.pop_first();
+        }
+    }
+
+    /// Reports that came later than the longest delay, or about days that are no longer kept.
+    pub fn out_of_range(&self) -> u64 {
+        self.out_of_range
+    }
+
+    /// Bad rows of a day that had been reported by the end of `today`.
+    fn reported(&self, day: i64, today: i64) -> u64 {
+        let age = usize::try_from(today - day).map_or(0, |age| age + 1);
+        let row = self.cohorts.get(&day).map_or(&[][..], Vec::as_slice);
+        row.iter().take(age).map(|n| u64::from(*n)).sum()
+    }
+
+    /// What share of bad rows has been reported by each age, as far as the days up to that of `now` tell: with
+    /// g(k) = reports at delay k / reports up to delay k, over the days old enough for both, the share by age a is
+    /// Π_{k>a} (1 − g(k)). O(delays²).
+    pub fn completeness(&self, now: Timestamp) -> Completeness {
+        let (today, n) = (now.day(0), self.max_delay + 1);
+        let (mut at, mut up_to) = (vec![0u64; n], vec![0u64; n]);
+        for (&day, row) in self.cohorts.range(..=today) {
+            let mut sum = 0;
+            for (delay, &count) in row.iter().enumerate().take((today - day) as usize + 1) {
+                sum += u64::from(count);
+                at[delay] += u64::from(count);
+                up_to[delay] += sum;
+            }
+        }
+        let (mut shares, mut step_variances) = (vec![1.0; n], vec![0.0; n]);
+        for delay in (1..n).rev() {
+            let (late, all) = (at[delay] as f64, up_to[delay] as f64);
+            let hazard = if all > 0.0 { late / all } else { 0.0 };
+            shares[delay - 1] = shares[delay] * (1.0 - hazard);
+            // Of ln(1 − g) for a binomial g; without a report before, nothing is known of those ages.
+            step_variances[delay] = match hazard {
+                g if g >= 1.0 => f64::INFINITY,
+                g if all > 0.0 => g / ((1.0 - g) * all),
+                _ => 0.0,
+            };
+        }
+        Completeness { shares, step_variances }
+    }
+
+    /// Bad rows to be expected in the end among predictions of the days in `range`, and how many of those are left out because too
+    /// few of their reports have come.
+    ///
+    /// Each day's reports are divided by the share that has been reported at its age. Days of which less than `min_share` has been are
+    /// left out. The standard error holds the reports' own chance (Poisson) and that of the shares, which all days have in common.
+    pub fn corrected(
+        &self,
+        range: &Range<Timestamp>,
+        now: Timestamp,
+        min_share: f64,
+    ) -> (Estimate, Range<Timestamp>) {
+        let completeness = self.completeness(now);
+        let today = now.day(0);
+        let last = youngest_day(&completeness, today, min_share).min(range.end.day(0) - 1);
+        let first = range.start.day(0);
+        let (mut total, mut variance) = (0.0, 0.0);
+        let mut by_age: BTreeMap<usize, f64> = BTreeMap::new();
+        for day in first..=last {
+            let age = usize::try_from(today - day).unwrap_or(0);
+            let (reports, share) = (self.reported(day, today) as f64, completeness.share(age));
+            total += reports / share;
+            variance += reports / (share * share);
+            *by_age.entry(age).or_default() += reports / share;
+        }
+        for (delay, step) in completeness.step_variances.iter().enumerate() {
+            let younger: f64 = by_age.range(..delay).map(|(_, total)| total).sum();
+            if younger > 0.0 {
+                variance += step * younger * younger;
+            }
+        }
+        let start = |day: i64| Timestamp::from_micros(day.saturating_mul(86_400_000_000));
+        let used = start(first)..start((last + 1).max(first));
+        (Estimate { value: total, standard_error: variance.sqrt() }, used)
+    }
+}
+
+/// The youngest day of which enough has been reported.
+fn youngest_day(completeness: &Completeness, today: i64, min_share: f64) -> i64 {
+    let ages = completeness.shares.iter();
+    let age = ages.zip(0..).find(|(share, _)| **share >= min_share);
+    today - age.map_or(i64::MAX / 2, |(_, age)| age)
+}
+
+impl Completeness {
+    /// Share of bad rows reported by an age in days, `0.0..=1.0`.
+    pub fn share(&self, age: usize) -> f64 {
+        self.shares.get(age).copied().unwrap_or(1.0)
+    }
+
+    /// Shares by age, from 0 days on.
+    pub fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+
+    /// The age in days by which a share `q` of reports has come.
+    pub fn age_of(&self, q: f64) -> usize {
+        self.shares.iter().position(|share| *share >= q).unwrap_or(self.shares.len() - 1)
+    }
+}
+
+/// Parameters of an [`OutcomeLedger`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutcomeConfig {
+    /// Longest time that a report may take, in days.
+    pub max_delay: usize,
+    /// Days of which a smaller share has been reported are not estimated.
+    pub min_share: f64,
+}
+
+/// 120 days, a fifth.
+impl Default for OutcomeConfig {
+    fn default() -> Self {
+        OutcomeConfig { max_delay: 120, min_share: 0.2 }
+    }
+}
+
+/// Predictions and reported bad rows by day, kept apart for what was approved and what was reviewed: a reviewed row's truth
+/// comes by another way and at another time, or never.
+///
+/// No transaction is stored: a report says when its prediction was made and what was decided. A report must not be given
+/// twice.
+#[derive(Debug, Clone)]
+pub struct OutcomeLedger {
+    config: OutcomeConfig,
+    /// Approved, reviewed.
+    reports: [LabelTriangle; 2],
+    predictions: [BTreeMap<i64, u64>; 2],
+}
+
+/// What the labels so far say, corrected for those to come. Figures are `None` where they are not defined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MaturedPerformance {
+    /// Days that it covers: those of the range asked for that are old enough, among approved and reviewed both.
+    pub used: Range<Timestamp>,
+    /// Predictions made on them.
+    pub n: u64,
+    /// Share of bad rows.
+    pub bad_rate: Option<Estimate>,
+    /// Share of bad rows among the reviewed.
+    pub precision: Option<Estimate>,
+    /// Share of the bad rows that were reviewed.
+    pub recall: Option<Estimate>,
+    /// Age in days by which half of the reports on approved rows have come.
+    pub label_lag: usize,
+}
+
+impl OutcomeLedger {
+    /// # Errors
+    /// `InvalidConfig` for delays out of range or a share outside 0 to 1.
+    pub fn new(config: OutcomeConfig) -> Result<Self> {
+        if !(config.min_share > 0.0 && config.min_share <= 1.0) {
+            return Err(Error::config("outcome ledger", "min_share lies above 0, up to 1"));
+        }
+        let triangle = LabelTriangle::new(config.max_delay)?;
+        let reports = [triangle.clone(), triangle];
+        Ok(OutcomeLedger { config, reports, predictions: Default::default() })
+    }
+
+    /// Counts a prediction.
+    pub fn predicted(&mut self, at: Timestamp, decision: Decision) {
+        let predictions = &mut self.predictions[side(decision)];
+        *predictions.entry(at.day(0)).or_default() += 1;
+        let newest = predictions.last_key_value().map_or(0, |(day, _)| *day);
+        let oldest = newest - self.config.max_delay as i64;
+        while predictions.first_key_value().is_some_and(|(day, _)| *day < oldest) {
+            predictions.pop_first();
+        }
+    }
+
+    /// Counts a row that turned out bad.
+    pub fn report_bad(&mut self, predicted: Timestamp, reported: Timestamp, decision: Decision) {
+        self.reports[side(decision)].report(predicted, reported);
+    }
+
+    /// The reports on rows with a decision.
+    pub fn reports(&self, decision: Decision) -> &LabelTriangle {
+        &self.reports[side(decision)]
+    }
+
+    /// What the predictions of a range of whole days are worth, as far as labels tell by `now`.
+    pub fn performance(&self, range: Range<Timestamp>, now: Timestamp) -> MaturedPerformance {
+        let share = self.config.min_share;
+        let ends = self.reports.iter().map(|reports| reports.corrected(&range, now, share).1.end);
+        // Both sides over the same days: as far as the slower one reaches.
+        let end = ends.min().unwrap_or(range.end);
+        let used = range.start..end;
+        let [passed, caught] = [0, 1].map(|i| self.reports[i].corrected(&used, now, share).0);
+        let count = |predictions: &BTreeMap<i64, u64>| -> u64 {
+            let days = used.start.day(0)..used.end.day(0).max(used.start.day(0));
+            predictions.range(days).map(|(_, n)| n).sum()
+        };
+        let [approved, reviewed] = [0, 1].map(|i| count(&self.predictions[i]));
+        let n = approved + reviewed;
+        let bad = passed.value + caught.value;
+        let over = |value: f64, error: f64, n: u64| {
+            let (value, standard_error) = (value / n as f64, error / n as f64);
+            (n > 0).then_some(Estimate { value, standard_error })
+        };
+        let recall = (bad > 0.0).then(|| {
+            // Of c / (c + p) by the delta method, both sides being independent.
+            let part =
+                (passed.value * caught.standard_error).hypot(caught.value * passed.standard_error);
+            Estimate { value: caught.value / bad, standard_error: part / (bad * bad) }
+        });
+        MaturedPerformance {
+            n,
+            bad_rate: over(bad, passed.standard_error.hypot(caught.standard_error), n),
+            precision: over(caught.value, caught.standard_error, reviewed),
+            recall,
+            label_lag: self.reports[0].completeness(now).age_of(0.5),
+            used,
+        }
+    }
+
+    /// Longest time that a report may take.
+    pub fn max_delay(&self) -> Duration {
+        days(self.config.max_delay as u64)
+    }
+}
+
+fn side(decision: Decision) -> usize {
+    usize::from(decision == Decision::Review)
+}

@@ -1,0 +1,220 @@
+//! Traffic by the second, minute and hour: what a model answered, how fast, and how often it could not.
+
+mod history;
+mod open;
+
+pub use history::TrafficStats;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::ids::ModelRef;
+use crate::monitor::{Measurement, Metric, MetricSource};
+use crate::serve::Decision;
+use crate::time::Timestamp;
+use history::History;
+use open::Open;
+
+/// One answer, as [`TrafficSeries::record`] counts it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answer {
+    /// Moment of the request.
+    pub at: Timestamp,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took, by the host's own clock.
+    pub latency: Duration,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Scored and decided.
+    Scored {
+        /// Probability of bad; outside `0.0..=1.0` it counts as the nearer end, NaN as 0.
+        score: f64,
+        /// The decision.
+        decision: Decision,
+    },
+    /// The model gave no score, and the fallback answered.
+    Fallback(Decision),
+    /// No answer.
+    Error,
+}
+
+/// Counts answers per version and segment, for any stretch of the last 30 days.
+///
+/// Each version and segment has a [`TrafficSeries`], which [`record`](TrafficSeries::record)s without waiting. [`tick`](Self::tick), once
+/// a second or at least twice a minute, moves what was recorded into the history that [`stats`](Self::stats) reads.
+///
+/// # Memory
+/// Per series up to 2.3 MB, as time goes by: an hour by the second, a day by the minute and 30 days by the hour, and what is
+/// open.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    series: RwLock<BTreeMap<Key, Arc<TrafficSeries>>>,
+}
+
+/// Version and segment.
+type Key = (ModelRef, Option<String>);
+
+/// Answers of one version in one segment.
+#[derive(Debug)]
+pub struct TrafficSeries {
+    open: Open,
+    history: Mutex<History>,
+}
+
+impl TrafficSeries {
+    /// Counts an answer, at its second if the last tick was within half a minute of it, otherwise at the start of its minute
+    /// (up to half an hour) or of its hour (up to 32 hours). Further away it is counted as out of range only. What lies ahead
+    /// of the last tick shows when a tick has come to its time.
+    ///
+    /// # Concurrency
+    /// Wait-free: five or six additions to counters, whatever other threads do. No allocation, no clock.
+    #[inline]
+    pub fn record(&self, answer: &Answer) {
+        self.open.record(answer);
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Traffic {
+    /// No series.
+    pub fn new() -> Self {
+        Traffic::default()
+    }
+
+    /// The series of a version and segment, made if there is none. Keep it: looking it up takes a lock.
+    pub fn series(&self, model: &ModelRef, segment: Option<&str>) -> Arc<TrafficSeries> {
+        let key = (model.clone(), segment.map(str::to_owned));
+        let all = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = all.get(&key) {
+            return series.clone();
+        }
+        drop(all);
+        let mut all = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(TrafficSeries { open: Open::new(), history: Mutex::default() });
+        all.entry(key).or_insert_with(new).clone()
+    }
+
+    /// Forgets a version that no longer answers. Whoever still holds its series records into nothing.
+    pub fn retire(&self, model: &ModelRef) {
+        let mut all = self.series.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(of, _), _| of != model);
+    }
+
+    /// Moves what was recorded into the history. A clock that goes back moves nothing in time, only what was recorded.
+    pub fn tick(&self, now: Timestamp) {
+        for (_, series) in self.all() {
+            series.open.collect(now, &mut series.history());
+        }
+    }
+
+    /// What was answered within a stretch of time, as far as the last tick has seen it, by one version in one segment, or summed over all
+    /// versions or all segments that there are.
+    ///
+    /// Ends that lie within a second are moved outwards to whole seconds; those longer ago than an hour to whole minutes, than a
+    /// day to whole hours. On whole ones the statistics of adjoining stretches add up.
+    pub fn stats(
+        &self,
+        model: Option<&ModelRef>,
+        segment: Option<&str>,
+        range: Range<Timestamp>,
+    ) -> TrafficStats {
+        let mut sum = TrafficStats::default();
+        for ((of, within), series) in self.all() {
+            let wanted = model.is_none_or(|model| *model == of);
+            if wanted && segment.is_none_or(|segment| within.as_deref() == Some(segment)) {
+                sum.merge(&series.history().stats(&range));
+            }
+        }
+        sum
+    }
+
+    /// Totals since the start as Prometheus text (version 0.0.4): counters, and latency as a histogram in seconds.
+    pub fn prometheus(&self) -> String {
+        let mut text = String::new();
+        let all: Vec<(String, TrafficStats, u64)> = self
+            .all()
+            .into_iter()
+            .map(|((model, segment), series)| {
+                let segment = segment.unwrap_or_default();
+                let labels = [("model", &*model.name), ("segment", segment.as_str())];
+                let labels = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+                let labels = format!("{},version=\"{}\"", labels.join(","), model.version);
+                let history = series.history();
+                (labels, history.total().clone(), series.open.out_of_range())
+            })
+            .collect();
+        let mut counter = |name: &str, help: &str, value: &dyn Fn(&TrafficStats, u64) -> u64| {
+            // Writing to a String cannot fail.
+            let _ =
+                writeln!(text, "# HELP riskcycle_{name} {help}\n# TYPE riskcycle_{name} counter");
+            for (labels, stats, out_of_range) in &all {
+                let value = value(stats, *out_of_range);
+                let _ = writeln!(text, "riskcycle_{name}{{{labels}}} {value}");
+            }
+        };
+        counter("predictions_total", "Requests.", &|stats, _| stats.count);
+        counter("reviews_total", "Requests sent to review.", &|stats, _| stats.reviews);
+        counter("fallbacks_total", "Requests the model gave no score for.", &|s, _| s.fallbacks);
+        counter("errors_total", "Requests without an answer.", &|stats, _| stats.errors);
+        counter("out_of_range_total", "Requests too far from now.", &|_, out| out);
+        let name = "riskcycle_latency_seconds";
+        let _ = writeln!(text, "# HELP {name} Time to answer.\n# TYPE {name} histogram");
+        for (labels, stats, _) in &all {
+            for (bound, count) in stats.latency_buckets() {
+                let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+            }
+            let (sum, count) = (stats.latency_seconds(), stats.count);
+            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+            let _ =
+                writeln!(text, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
+        }
+        text
+    }
+
+    fn all(&self) -> Vec<(Key, Arc<TrafficSeries>)> {
+        let all = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(key, series)| (key.clone(), series.clone())).collect()
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Answers for counts, rates, mean score and latency, per version and segment. A count of nothing is 0 for every series that
+/// there is. Quantiles of latency need a window with a whole minute in it, two minutes at least.
+impl MetricSource for Traffic {
+    fn measure(&self, metric: &Metric, window: Duration, now: Timestamp) -> Vec<Measurement> {
+        let range = now.minus(window)..now;
+        let measured = self.all().into_iter().filter_map(|((model, segment), series)| {
+            let stats = series.history().stats(&range);
+            let (value, n) = stats.measure(metric)?;
+            Some(Measurement { model: Some(model), segment, value, n })
+        });
+        measured.collect()
+    }
+}
+
+/// The first of the two answers that says anything.
+impl<A: MetricSource, B: MetricSource> MetricSource for (A, B) {
+    fn measure(&self, metric: &Metric, window: Duration, now: Timestamp) -> Vec<Measurement> {
+        let first = self.0.measure(metric, window, now);
+        if first.is_empty() { self.1.measure(metric, window, now) } else { first }
+    }
+}
+
+impl<S: MetricSource + ?Sized> MetricSource for &S {
+    fn measure(&self, metric: &Metric, window: Duration, now: Timestamp) -> Vec<Measurement> {
+        (**self).measure(metric, window, now)
+    }
+}
