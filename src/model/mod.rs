@@ -2,11 +2,15 @@
 
 mod codec;
 #[cfg(feature = "linfa")]
+mod linfa;
+#[cfg(feature = "linfa")]
 mod linfa_tree;
 mod logistic;
 mod tree;
 
 pub use codec::{DecodeModel, ModelCodecs};
+#[cfg(feature = "linfa")]
+pub use self::linfa::{ModelForLinfa, TrainerForLinfa};
 #[cfg(feature = "linfa")]
 pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;
