@@ -92,7 +92,8 @@ fn files_of_older_versions_give_the_margins_of_their_day() {
     let cases = cases("older.json.gz");
     assert!(cases.len() > 15, "{}", cases.len());
     for case in cases {
-        let import = if name(&case).starts_with("xgboost") { LIBRARIES[0].1 } else { LIBRARIES[1].1 };
+        let import =
+            if name(&case).starts_with("xgboost") { LIBRARIES[0].1 } else { LIBRARIES[1].1 };
         let model = import(&bytes(&case), &options(&case));
         let checked = model.and_then(|model| model.with_golden_rows(golden(&case)));
         checked.unwrap_or_else(|e| panic!("{}: {e}", name(&case)));
@@ -283,7 +284,9 @@ fn own(library: &str, output: Output, also_missing: Option<Band>) -> TreeEnsembl
 fn own_rows() -> Vec<f64> {
     let values = [f64::NAN, 0.0, -1.0, 0.4, 3.0, 1.1, 71.0, -999.0, 2.0, -0.3, 100.0];
     let single = |i: usize| f64::from(values[i] as f32);
-    (0..121).flat_map(|i| [single(i % 11), single(i / 11), single((3 * i + i / 7) % 11).trunc()]).collect()
+    (0..121)
+        .flat_map(|i| [single(i % 11), single(i / 11), single((3 * i + i / 7) % 11).trunc()])
+        .collect()
 }
 
 struct Export {

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use riskcycle::FeatureSchema;
 use riskcycle::model::{
-    Band, CategorySet, CategoryRule, Combine, Link, Model, ModelExt, Output, Precision, Question,
+    Band, CategoryRule, CategorySet, Combine, Link, Model, ModelExt, Output, Precision, Question,
     Split, Tree, TreeEnsemble, TreeNode,
 };
 use riskcycle::ndarray::ArrayView2;
@@ -258,8 +258,7 @@ fn check(seed: u64, shape: Shape, n_rows: usize) -> Result<(), TestCaseError> {
     let matrix = ArrayView2::from_shape((n_rows, n_features), &rows).unwrap();
     let by_matrix = ensemble.score_rows(matrix).unwrap();
     prop_assert!(by_matrix.iter().zip(&batch).all(|(a, b)| a.to_bits() == b.to_bits()));
-    let again =
-        TreeEnsemble::from_bytes(ensemble.schema().clone(), &ensemble.to_bytes()).unwrap();
+    let again = TreeEnsemble::from_bytes(ensemble.schema().clone(), &ensemble.to_bytes()).unwrap();
     prop_assert_eq!(&again, &ensemble);
     Ok(())
 }

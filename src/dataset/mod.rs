@@ -326,9 +326,7 @@ where
 
     /// A copy of linfa's, owned or a view: targets are the labels, `true` for bad; all features are numeric. Without
     /// names they are f0, f1, …
-    fn try_from(
-        data: &linfa::DatasetBase<ndarray::ArrayBase<D, ndarray::Ix2>, T>,
-    ) -> Result<Self> {
+    fn try_from(data: &linfa::DatasetBase<ndarray::ArrayBase<D, ndarray::Ix2>, T>) -> Result<Self> {
         let schema = match data.feature_names() {
             [] => FeatureSchema::new((0..data.records.ncols()).map(|i| format!("f{i}")))?,
             names => FeatureSchema::new(names)?,

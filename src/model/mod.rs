@@ -8,9 +8,9 @@ mod linfa_tree;
 mod logistic;
 mod tree;
 
-pub use codec::{DecodeModel, ModelCodecs};
 #[cfg(feature = "linfa")]
 pub use self::linfa::{ModelForLinfa, TrainerForLinfa};
+pub use codec::{DecodeModel, ModelCodecs};
 #[cfg(feature = "linfa")]
 pub use linfa_tree::{LinfaTree, LinfaTreeConfig};
 pub use logistic::LogisticModel;

@@ -4,7 +4,7 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::golden::GoldenRows;
-use crate::model::tree::node::{Band, CategorySet, CategoryRule, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
 const WHAT: &str = "tree ensemble";

@@ -104,10 +104,11 @@ mod json {
         for value in digits.as_bytes().chunks(16) {
             let sound = value.len() == 16 && value.iter().all(u8::is_ascii_hexdigit);
             let text = std::str::from_utf8(value).ok().filter(|_| sound);
-            let bits = text.and_then(|text| u64::from_str_radix(text, 16).ok()).ok_or_else(|| {
-                let value = String::from_utf8_lossy(value);
-                Error::corrupt("golden rows", format!("{value:?} is not 16 hexadecimal digits"))
-            })?;
+            let bits =
+                text.and_then(|text| u64::from_str_radix(text, 16).ok()).ok_or_else(|| {
+                    let value = String::from_utf8_lossy(value);
+                    Error::corrupt("golden rows", format!("{value:?} is not 16 hexadecimal digits"))
+                })?;
             values.push(f64::from_bits(bits));
         }
         Ok(())
@@ -149,7 +150,8 @@ mod tests {
     #[cfg(feature = "import")]
     #[test]
     fn json_keeps_bits_and_damage_is_refused() {
-        let text = br#"{"rows": ["7ff80000000000003ff0000000000000"], "margins": ["bff0000000000000"]}"#;
+        let text =
+            br#"{"rows": ["7ff80000000000003ff0000000000000"], "margins": ["bff0000000000000"]}"#;
         let golden = GoldenRows::from_json(text).unwrap();
         assert_eq!(golden, GoldenRows::new(vec![f64::NAN, 1.0], vec![-1.0]).unwrap());
         for damaged in [

@@ -232,14 +232,8 @@ mod tests {
 
     fn at_most(threshold: f64, left: u32, right: u32) -> TreeNode {
         let question = Question::AtMost(threshold);
-        let split = Split {
-            feature: 0,
-            question,
-            missing_left: false,
-            also_missing: None,
-            left,
-            right,
-        };
+        let split =
+            Split { feature: 0, question, missing_left: false, also_missing: None, left, right };
         TreeNode { split: Some(split), value: 0.0, cover: 2.0, gain: 1.0 }
     }
 

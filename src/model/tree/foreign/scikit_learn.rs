@@ -15,7 +15,7 @@ use super::{schema, tree_below_root};
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::golden::GoldenJson;
-use crate::model::tree::node::{CategorySet, CategoryRule, Question, Split, Tree, TreeNode};
+use crate::model::tree::node::{CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::last_at_most;
 
 const WHAT: &str = "scikit-learn model";

@@ -24,7 +24,9 @@ fn link_of(objective: &str) -> Result<Link> {
     let words: Vec<&str> = words.collect();
     let unknown = || refuse(format!("objective {objective:?} is not known"));
     let parameter = |key: &str| match words[..] {
-        [word] => word.strip_prefix(key).and_then(|rest| rest.strip_prefix(':')).ok_or_else(unknown),
+        [word] => {
+            word.strip_prefix(key).and_then(|rest| rest.strip_prefix(':')).ok_or_else(unknown)
+        }
         _ => Err(unknown()),
     };
     match name {
@@ -62,7 +64,8 @@ impl TreeEnsemble {
     /// [`ImportOptions::link`] if it has no objective.
     pub fn from_lightgbm(bytes: &[u8], options: &ImportOptions) -> Result<Self> {
         if options.missing.is_some() || options.trees == Some(TreeRange::BestIteration) {
-            let reason = "LightGBM's files say themselves what is missing, and have no best iteration";
+            let reason =
+                "LightGBM's files say themselves what is missing, and have no best iteration";
             return Err(Error::config("import options", reason));
         }
         let text = std::str::from_utf8(bytes).map_err(|e| corrupt(e.to_string()))?;
@@ -90,7 +93,8 @@ impl TreeEnsemble {
         if version != "v3" && version != "v4" {
             return Err(refuse(format!("version {version} is not known")));
         }
-        if header.one::<u32>("num_class")? != 1 || header.one::<u32>("num_tree_per_iteration")? != 1 {
+        if header.one::<u32>("num_class")? != 1 || header.one::<u32>("num_tree_per_iteration")? != 1
+        {
             return Err(refuse(SEVERAL));
         }
         let link = match (options.link, header.0.get("objective")) {
@@ -137,8 +141,9 @@ impl TreeEnsemble {
 /// number differs, as it does if others were declared categorical too.
 fn category_names(infos: &str, rest: &str) -> Result<BTreeMap<usize, Vec<String>>> {
     let line = rest.lines().find_map(|line| line.strip_prefix("pandas_categorical:"));
-    let lists: Option<Vec<Vec<serde_json::Value>>> = serde_json::from_str(line.unwrap_or("null"))
-        .map_err(|e| corrupt(format!("pandas_categorical: {e}")))?;
+    let lists: Option<Vec<Vec<serde_json::Value>>> =
+        serde_json::from_str(line.unwrap_or("null"))
+            .map_err(|e| corrupt(format!("pandas_categorical: {e}")))?;
     let lists = lists.unwrap_or_default();
     let infos = infos.split_ascii_whitespace().enumerate();
     let listed = infos.filter(|(_, info)| !info.starts_with('[') && *info != "none");

@@ -12,8 +12,10 @@ use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::foreign::logf::logf;
 use crate::model::tree::foreign::ubjson::{self, UbjsonError};
-use crate::model::tree::foreign::{ImportOptions, MissingValue, TreeRange, schema, tree_below_root};
-use crate::model::tree::node::{Band, CategorySet, CategoryRule, Question, Split, Tree, TreeNode};
+use crate::model::tree::foreign::{
+    ImportOptions, MissingValue, TreeRange, schema, tree_below_root,
+};
+use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::{last_below, rounding_to};
 
 /// What tells whether the rest is worth reading.
@@ -208,7 +210,9 @@ struct TreeParam {
 struct Flag(bool);
 
 impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         struct FlagVisitor;
 
         impl Visitor<'_> for FlagVisitor {
@@ -340,8 +344,7 @@ impl TreeEnsemble {
         let schema = schema(WHAT, learner.feature_names, n_features, categories)?;
         let trees = model.trees[..n_kept].iter().enumerate().map(|(t, tree)| {
             let weight = weights.as_ref().map(|weights| weights[t]);
-            grown(tree, weight, also_missing)
-                .map_err(|e| corrupt(format!("tree {t}: {e}")))
+            grown(tree, weight, also_missing).map_err(|e| corrupt(format!("tree {t}: {e}")))
         });
         let output = Output {
             base: margin_of(&param.base_score, base)?,

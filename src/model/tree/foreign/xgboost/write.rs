@@ -124,7 +124,8 @@ impl TreeEnsemble {
         }
         match first {
             Some(band) if rounding_to(band.low as f32) != band => {
-                let reason = format!("XGBoost cannot take {} to {} for missing", band.low, band.high);
+                let reason =
+                    format!("XGBoost cannot take {} to {} for missing", band.low, band.high);
                 Err(refuse(reason))
             }
             _ => Ok(()),
