@@ -27,8 +27,7 @@ impl Seed {
         let mut drawn = Vec::with_capacity(needed);
         for (i, item) in items.iter().enumerate() {
             // Each item by the share of the rest that is still needed.
-            let rest = (items.len() - i) as u128;
-            if (u128::from(rng.next_u64()) * rest >> 64) < needed as u128 {
+            if below(items.len() - i, &mut rng) < needed {
                 drawn.push(*item);
                 needed -= 1;
             }
@@ -40,6 +39,11 @@ impl Seed {
     pub(crate) fn rng(self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.0)
     }
+}
+
+/// A number in `0..n`, all as likely to within 2⁻⁶⁴ × n.
+pub(crate) fn below(n: usize, rng: &mut impl RngCore) -> usize {
+    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
 /// The frozen 64-bit hash: XXH3-64 of `bytes` with `seed`. It decides routes and ids, so it can never change; other

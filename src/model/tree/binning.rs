@@ -18,7 +18,8 @@ pub enum Binning {
     /// Half of the bins in the highest 2 % of the values, the others below: what is rare and bad tends to be large. On the
     /// Fraud Detection Handbook plain quantiles lose 0.04 of average precision, these nothing.
     TailAware,
-    /// A bin for every distinct value, up to 65,535 of them: splits are exact, training takes longer.
+    /// A bin for every distinct value: splits are exact, training takes longer. A column of more than 65,535 distinct
+    /// values gets as many quantile bins.
     Exact,
 }
 
@@ -30,13 +31,14 @@ const TAIL: f64 = 0.98;
 pub(super) const GROUP: usize = 8;
 /// Most bins, the one for missing values included, that a byte can tell apart.
 const BYTE_BINS: usize = 256;
+/// Most bins for values.
+const MAX_BINS: usize = 65_535;
 /// Rows that are turned into bins together.
 const ROWS: usize = 512;
 
 /// A data set as bins. Of a feature with `n` bins for values, bin `n` holds what is missing.
 #[derive(Debug)]
 pub(super) struct Binned {
-    pub(super) n_rows: usize,
     pub(super) features: Vec<FeatureBins>,
     pub(super) columns: Columns,
     /// Row after row, eight features in a word; empty where bins take two bytes.
@@ -193,8 +195,7 @@ fn between(low: f64, high: f64) -> f64 {
 
 impl Binned {
     /// # Errors
-    /// `InvalidInput` for more than 67,108,863 rows or 65,535 features, or a column with more distinct values than exact
-    /// splits can take.
+    /// `InvalidInput` for more than 67,108,863 rows or 65,535 features.
     pub(super) fn new(data: &Dataset, binning: Binning, max_bins: usize) -> Result<Self> {
         let (n_rows, n_features) = (data.n_rows(), data.schema().n_features());
         if n_rows > MAX_ROWS || n_features > usize::from(u16::MAX) {
@@ -214,18 +215,13 @@ impl Binned {
         let features = parallel::map(&positions, |&feature| {
             let values = sample.iter().map(|row| rows[row * n_features + feature]);
             let sorted = sorted(values);
-            let max_bins = if binning == Binning::Exact { usize::MAX } else { max_bins };
+            let max_bins = if binning == Binning::Exact { MAX_BINS } else { max_bins };
             match data.schema().kinds()[feature].categories() {
                 Some(_) => FeatureBins::of_categories(&sorted, max_bins),
                 None => FeatureBins::of_numbers(&sorted, max_bins, binning),
             }
         });
         let most = features.iter().map(|f| f.n_values() + 1).max().unwrap_or(1);
-        if let Some(f) = features.iter().position(|f| f.n_values() > usize::from(u16::MAX)) {
-            let (name, n) = (&data.schema().names()[f], features[f].n_values());
-            let reason = format!("column {name} has {n} distinct values; exact splits take 65,535");
-            return Err(Error::input("training data", reason));
-        }
         let n_groups = n_features.div_ceil(GROUP);
         if most > BYTE_BINS {
             let columns = parallel::map(&positions, |&feature| {
@@ -233,14 +229,14 @@ impl Binned {
                 (0..n_rows).map(|row| bins.bin(rows[row * n_features + feature]) as u16).collect()
             });
             let columns = Columns::Shorts(columns);
-            return Ok(Binned { n_rows, features, columns, lines: Vec::new(), n_groups });
+            return Ok(Binned { features, columns, lines: Vec::new(), n_groups });
         }
         let lines = lines(rows, &features, n_groups);
         let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
             let (word, shift) = (feature / GROUP, 8 * (feature % GROUP));
             lines.iter().skip(word).step_by(n_groups).map(|word| (word >> shift) as u8).collect()
         }));
-        Ok(Binned { n_rows, features, columns, lines, n_groups })
+        Ok(Binned { features, columns, lines, n_groups })
     }
 
     /// Frees what only training on all features of a node at once needs.

@@ -5,7 +5,6 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::RngCore;
 
 use crate::model::tree::binning::{Binned, Columns, FeatureBins, GROUP};
 use crate::model::tree::histogram::{Cell, Sum, add_column, add_rows, offsets};
@@ -13,6 +12,7 @@ use crate::model::tree::node::{Split, Tree, TreeNode};
 use crate::model::tree::partition::partition;
 use crate::model::tree::split::{Criterion, Cut, LeftBins, Limits, Node};
 use crate::parallel;
+use crate::seed::below;
 
 /// Rows of a node above which threads share the adding up of its histograms by rows; below, by features.
 const MANY_ROWS: usize = 1 << 15;
@@ -377,7 +377,7 @@ impl<'a, C: Cell> Grower<'a, C> {
                 break;
             }
             if self.plan.features_per_node.is_some() {
-                let j = i + (rng.next_u64() as u128 * (order.len() - i) as u128 >> 64) as usize;
+                let j = i + below(order.len() - i, rng);
                 order.swap(i, j);
             }
             let feature = order[i] as usize;

@@ -112,11 +112,8 @@ pub(super) struct DrawCell(u64);
 
 impl DrawCell {
     pub(super) fn new(draws: u32, bad: bool) -> Self {
-        DrawCell(u64::from(bad) * (u64::from(draws) << 32) | u64::from(draws))
-    }
-
-    pub(super) fn draws(self) -> u32 {
-        self.0 as u32
+        let bad = if bad { u64::from(draws) << 32 } else { 0 };
+        DrawCell(bad | u64::from(draws))
     }
 }
 
@@ -170,10 +167,8 @@ impl Cell for WideCell {
     }
 }
 
-/// Histograms of all features of a node, one after the other, each with its bin for missing values at the end.
-pub(super) type Histogram = Vec<Sum>;
-
-/// Where each feature's bins begin in a [`Histogram`], and where the last one's end.
+/// Where each feature's bins begin in a node's histogram, and where the last one's end. Each feature's last bin is that of
+/// missing values.
 pub(super) fn offsets(data: &Binned) -> Vec<usize> {
     let mut offsets = vec![0];
     for feature in &data.features {
@@ -184,6 +179,8 @@ pub(super) fn offsets(data: &Binned) -> Vec<usize> {
 
 /// Rows that are added together: their cells, and with luck their lines, stay in the nearest caches.
 const CHUNK: usize = 1 << 13;
+/// Rows whose lines are fetched together.
+const GATHER: usize = 1 << 9;
 
 /// Adds rows to the histograms of the features of some groups of eight; `out` begins with the first group's first bin.
 /// O(rows × features).
@@ -196,32 +193,37 @@ pub(super) fn add_rows<C: Cell>(
     out: &mut [Sum],
 ) {
     let mut scratch: Box<[Bins<C>; GROUP]> = Box::new([[C::default(); 256]; GROUP]);
-    let mut words = Vec::with_capacity(rows.len().min(CHUNK));
-    let mut gathered = Vec::with_capacity(rows.len().min(CHUNK));
+    let n_chunk = rows.len().min(CHUNK);
+    let mut words = vec![0; n_chunk * groups.len()];
+    let mut gathered = Vec::with_capacity(n_chunk);
     let start = offsets[groups.start * GROUP];
     for rows in rows.chunks(CHUNK) {
         let first = rows[0] as usize;
         // Rows without a gap, as in the root, are read where they are.
         let in_place = rows[rows.len() - 1] as usize - first + 1 == rows.len();
-        let cells = if in_place {
-            &cells[first..first + rows.len()]
-        } else {
+        if !in_place {
+            // Fetched by themselves first: nothing but loads, so that many are under way at once; few enough rows at a
+            // time that the next group finds their lines in the nearest cache.
             gathered.clear();
             gathered.extend(rows.iter().map(|&row| cells[row as usize]));
-            &gathered[..]
-        };
-        for group in groups.clone() {
+            for (i, rows) in rows.chunks(GATHER).enumerate() {
+                for (g, group) in groups.clone().enumerate() {
+                    let words = &mut words[g * n_chunk + i * GATHER..][..rows.len()];
+                    for (word, &row) in words.iter_mut().zip(rows) {
+                        *word = data.lines[row as usize * data.n_groups + group];
+                    }
+                }
+            }
+        }
+        for (g, group) in groups.clone().enumerate() {
             let features = group * GROUP..data.features.len().min((group + 1) * GROUP);
             if in_place {
+                let cells = &cells[first..first + rows.len()];
                 let words =
                     data.lines[first * data.n_groups + group..].iter().step_by(data.n_groups);
                 add_words(features.len(), words, cells, &mut scratch);
             } else {
-                // Fetched by themselves first: nothing but loads, so that many are under way at once.
-                words.clear();
-                let word = |row: &u32| data.lines[*row as usize * data.n_groups + group];
-                words.extend(rows.iter().map(word));
-                add_words(features.len(), words.iter(), cells, &mut scratch);
+                add_words(features.len(), words[g * n_chunk..].iter(), &gathered, &mut scratch);
             }
             for (bins, feature) in scratch.iter_mut().zip(features) {
                 let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];

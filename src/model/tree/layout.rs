@@ -72,8 +72,6 @@ struct MissingRule {
     also: Option<Band>,
 }
 
-type MissingOrder = (bool, Option<[u64; 2]>);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KeyRule {
     /// Every threshold is a single: values are rounded up.
@@ -332,19 +330,22 @@ impl KeyPlan {
     }
 }
 
+/// A [`MissingRule`] in numbers that have an order.
+type RuleOrder = (bool, Option<[u64; 2]>);
+
 impl MissingRule {
     fn of(split: &Split) -> Self {
         MissingRule { left: split.missing_left, also: split.also_missing }
     }
 
     /// Any order will do, as long as it is one.
-    fn order(&self) -> MissingOrder {
+    fn order(&self) -> RuleOrder {
         (self.left, self.also.map(|band| [band.low.to_bits(), band.high.to_bits()]))
     }
 }
 
 impl CategoryKey {
-    fn order(&self) -> (u32, MissingOrder, CategoryRule, &[u32]) {
+    fn order(&self) -> (u32, RuleOrder, CategoryRule, &[u32]) {
         (self.feature, self.missing.order(), self.codes.rule(), self.codes.codes())
     }
 }

@@ -5,6 +5,8 @@ mod boosting;
 mod bytes;
 mod config;
 mod ensemble;
+mod export;
+mod forest;
 #[cfg(feature = "import")]
 mod foreign;
 mod golden;
@@ -15,6 +17,7 @@ mod layout;
 mod node;
 mod objective;
 mod partition;
+mod prune;
 mod single;
 mod split;
 
@@ -27,6 +30,10 @@ pub use config::{ClassWeights, Constraints, Direction};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 #[cfg(feature = "import")]
 pub use foreign::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
+pub use forest::{
+    DecisionTree, DecisionTreeConfig, FeatureCount, Impurity, OutOfBag, RandomForest,
+    RandomForestConfig, RowSampling,
+};
 pub use golden::GoldenRows;
 pub use importance::TreeImportance;
 pub use node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};

@@ -85,7 +85,7 @@ impl Newton {
 
 impl Shares {
     /// Weight of bad and of all.
-    fn weights(&self, sum: Sum) -> (f64, f64) {
+    pub(super) fn weights(&self, sum: Sum) -> (f64, f64) {
         let (bad, all) = (sum.first() as f64, sum.second() as f64);
         (self.bad * bad, self.bad * bad + self.good * (all - bad))
     }
