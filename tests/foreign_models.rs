@@ -88,6 +88,19 @@ fn margins_are_those_of_the_library_bit_for_bit() {
 }
 
 #[test]
+fn files_of_older_versions_give_the_margins_of_their_day() {
+    let cases = cases("older.json.gz");
+    assert!(cases.len() > 15, "{}", cases.len());
+    for case in cases {
+        let import =
+            if name(&case).starts_with("xgboost") { LIBRARIES[0].1 } else { LIBRARIES[1].1 };
+        let model = import(&bytes(&case), &options(&case));
+        let checked = model.and_then(|model| model.with_golden_rows(golden(&case)));
+        checked.unwrap_or_else(|e| panic!("{}: {e}", name(&case)));
+    }
+}
+
+#[test]
 fn scores_are_those_of_the_library_but_for_rounding() {
     let mut compared = 0;
     for (file, import) in LIBRARIES {

@@ -356,7 +356,7 @@ fn categories_differ_by_more_than_a_key_can_hold_and_still_score() {
         let split = Split {
             feature: 0,
             question: Question::OneOf(CategorySet::new([code])),
-            missing_left: code % 2 == 0,
+            missing_left: code.is_multiple_of(2),
             also_missing: None,
             left: 1,
             right: 2,

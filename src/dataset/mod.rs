@@ -335,16 +335,24 @@ impl From<&Dataset> for linfa::Dataset<f64, bool, ndarray::Ix1> {
 }
 
 #[cfg(feature = "linfa")]
-impl TryFrom<linfa::Dataset<f64, bool, ndarray::Ix1>> for Dataset {
+impl<D, T> TryFrom<&linfa::DatasetBase<ndarray::ArrayBase<D, ndarray::Ix2>, T>> for Dataset
+where
+    D: ndarray::Data<Elem = f64>,
+    T: linfa::dataset::AsSingleTargets<Elem = bool>,
+{
     type Error = Error;
 
-    /// From linfa: targets are the labels, `true` for bad; all features are numeric.
-    fn try_from(data: linfa::Dataset<f64, bool, ndarray::Ix1>) -> Result<Self> {
-        let weights = data.weights().map(|weights| weights.iter().map(|w| f64::from(*w)).collect());
-        let schema = FeatureSchema::new(data.feature_names())?;
-        let copy = Dataset::new(schema, data.records, data.targets.to_vec())?;
-        match weights {
-            Some(weights) => copy.with_weights(weights),
+    /// A copy of linfa's, owned or a view: targets are the labels, `true` for bad; all features are numeric. Without
+    /// names they are f0, f1, …
+    fn try_from(data: &linfa::DatasetBase<ndarray::ArrayBase<D, ndarray::Ix2>, T>) -> Result<Self> {
+        let schema = match data.feature_names() {
+            [] => FeatureSchema::new((0..data.records.ncols()).map(|i| format!("f{i}")))?,
+            names => FeatureSchema::new(names)?,
+        };
+        let labels = data.targets.as_single_targets().to_vec();
+        let copy = Dataset::new(schema, data.records.to_owned(), labels)?;
+        match data.weights() {
+            Some(weights) => copy.with_weights(weights.iter().map(|w| f64::from(*w)).collect()),
             None => Ok(copy),
         }
     }
@@ -471,6 +479,8 @@ mod tests {
     fn a_data_set_goes_to_linfa_and_back() {
         let ours = data([1.0, 2.0, 3.0, 4.0], [true, false]).with_weights(vec![1.0, 0.5]).unwrap();
         let theirs: linfa::Dataset<f64, bool, ndarray::Ix1> = (&ours).into();
-        assert_eq!(Dataset::try_from(theirs).unwrap(), ours);
+        assert_eq!(Dataset::try_from(&theirs).unwrap(), ours);
+        let unnamed = linfa::Dataset::new(theirs.records.clone(), theirs.targets.clone());
+        assert_eq!(Dataset::try_from(&unnamed.view()).unwrap().schema().names(), ["f0", "f1"]);
     }
 }

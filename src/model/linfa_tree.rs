@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use linfa::traits::Fit;
-use linfa_trees::SplitQuality;
+use linfa_trees::{DecisionTree, SplitQuality};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -75,7 +75,7 @@ impl Trainer for LinfaTree {
     fn fit(&self, data: &Dataset, _seed: Seed) -> Result<Fitted> {
         data.check_both_classes("linfa tree")?;
         data.check_finite("features of a linfa tree")?;
-        let fitted = linfa_trees::DecisionTree::params()
+        let fitted = DecisionTree::params()
             .split_quality(SplitQuality::Gini)
             .max_depth(Some(self.config.max_depth))
             .min_weight_split(self.config.min_rows_split as f32)
@@ -85,14 +85,31 @@ impl Trainer for LinfaTree {
                 trainer: "linfa tree",
                 reason: error.to_string(),
             })?;
+        let model = TreeEnsemble::from_linfa(&fitted, data)?;
+        Ok(Fitted { model: Arc::new(model), convergence: None })
+    }
+}
+
+impl TreeEnsemble {
+    /// A decision tree that linfa fitted, with the rows it was fitted to: its leaves hold labels only, so the shares of bad
+    /// are counted anew. What else linfa gets wrong is mended as [`LinfaTree`] says.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if the tree asks for a feature that the rows do not have; `InvalidInput` for a threshold that is
+    /// no number.
+    pub fn from_linfa(fitted: &DecisionTree<f64, bool>, data: &Dataset) -> Result<Self> {
+        let n_features = data.schema().n_features();
+        let inner = fitted.iter_nodes().filter(|node| !node.is_leaf());
+        if let Some(feature) = inner.map(|node| node.split().0).find(|f| *f >= n_features) {
+            let reason = format!("the tree asks for feature {feature} of {n_features}");
+            return Err(Error::SchemaMismatch { reason });
+        }
         let rows: Vec<u32> = (0..data.n_rows() as u32).collect();
         let mut nodes = Vec::new();
         grow(fitted.root_node(), data, rows, &mut nodes);
         let mut tree = Vec::new();
         keep(&nodes, &majorities(&nodes), 0, &mut tree);
-        let tree = Tree::new(tree)?;
-        let model = TreeEnsemble::new(data.schema().clone(), vec![tree], Output::SHARES)?;
-        Ok(Fitted { model: Arc::new(model), convergence: None })
+        TreeEnsemble::new(data.schema().clone(), vec![Tree::new(tree)?], Output::SHARES)
     }
 }
 
@@ -106,8 +123,8 @@ struct Counted {
     n_bad: usize,
 }
 
-/// Copies a node and what is below it, counting the rows that reach each. Returns its position. Depth is limited by
-/// the trainer, so recursion is.
+/// Copies a node and what is below it, counting the rows that reach each. Returns its position. No deeper than
+/// linfa's own recursion was.
 fn grow(node: &LinfaNode, data: &Dataset, rows: Vec<u32>, nodes: &mut Vec<Counted>) -> usize {
     let n_bad = rows.iter().filter(|&&row| data.labels()[row as usize]).count();
     let position = nodes.len();

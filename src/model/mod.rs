@@ -4,6 +4,8 @@ mod binning;
 mod calibration;
 mod codec;
 #[cfg(feature = "linfa")]
+mod linfa;
+#[cfg(feature = "linfa")]
 mod linfa_logistic;
 #[cfg(feature = "linfa")]
 mod linfa_tree;
@@ -15,6 +17,8 @@ mod scorecard;
 mod transform;
 mod tree;
 
+#[cfg(feature = "linfa")]
+pub use self::linfa::{ModelForLinfa, TrainerForLinfa};
 pub use binning::{
     Bin, Binner, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory, WoeBins,
 };

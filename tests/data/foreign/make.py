@@ -9,6 +9,7 @@ rows with the library's margins, or `refused`: a part of the reason for which it
 for the same rows.
 """
 
+import ctypes
 import gzip
 import json
 import pathlib
@@ -174,6 +175,16 @@ def xgb_frame_case(name, seed, form, category, lost=False):
     return {**out, "categories": {} if lost else {"e": [str(category(code)) for code in range(9)]}}
 
 
+def hard_scores(n):
+    """Base scores whose logit the C library does not round to the nearest single."""
+    libm = ctypes.CDLL("libm.so.6")
+    libm.logf.restype, libm.logf.argtypes = ctypes.c_float, [ctypes.c_float]
+    scores = np.random.default_rng(6).uniform(0.01, 0.6, 20_000).astype(np.float32)
+    odds = np.float32(1) / scores - np.float32(1)
+    hard = [np.float32(libm.logf(o)) != np.float32(np.log(np.float64(o))) for o in odds]
+    return scores[hard][:n]
+
+
 def xgboost_cases():
     positive = lambda score, y: np.abs(score) + 0.1  # noqa: E731
     counts = lambda score, y: np.floor(np.abs(score) * 2)  # noqa: E731
@@ -233,9 +244,9 @@ def xgboost_cases():
         xgb_frame_case("categories whose names are lost", 38, "ubj", lambda code: f"Kind ä {code:02}", lost=True),
         xgb_frame_case("numbered categories of a data frame", 37, "ubj", lambda code: code * 10),
     ]
-    for seed in range(40, 48):  # base scores whose logarithms are hard to round
-        cases.append(xgb_case(f"base score {seed}", {"objective": "binary:logistic", "base_score": 0.003 * seed - 0.1},
-                              seed, rounds=1))
+    for seed, score in enumerate(hard_scores(8), 40):
+        params = {"objective": "binary:logistic", "base_score": float(score)}
+        cases.append(xgb_case(f"base score {score}", params, seed, rounds=1))
 
     x, y, score = data(99)
     train = xgb.DMatrix(x, y)

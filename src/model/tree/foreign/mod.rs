@@ -28,8 +28,8 @@ pub struct ImportOptions {
     /// Which values were missing to the training. XGBoost needs it: its `missing` is not in the file, and pipelines on
     /// sparse vectors (Spark among them) often train with 0. LightGBM's files tell it, so there it must be `None`.
     pub missing: Option<MissingValue>,
-    /// Which trees count. Needed if the file knows a best iteration of early stopping: XGBoost's own interface scores with
-    /// all trees, its scikit-learn wrapper up to the best.
+    /// Which trees count. Needed if the file knows a best iteration of early stopping that is not the last: XGBoost's own
+    /// interface scores with all trees, its scikit-learn wrapper up to the best.
     pub trees: Option<TreeRange>,
     /// From margin to score, instead of what the objective says: for models trained with a loss of one's own. LightGBM's
     /// files of such models name no objective, then it is needed.
@@ -63,7 +63,7 @@ pub const SCIKIT_LEARN_EXPORTER: &str = include_str!("export_scikit_learn.py");
 /// does not reach are left out: libraries keep some that were pruned.
 ///
 /// # Errors
-/// `Corrupt` for a position past the end, or for a node that is reached twice.
+/// `Corrupt` for a position past the end, a node that is reached twice, or one that [`Tree::new`] refuses.
 fn tree_below_root(
     what: &'static str,
     n_nodes: usize,
@@ -84,7 +84,19 @@ fn tree_below_root(
         }
         nodes.push(node);
     }
-    Tree::new(nodes)
+    Tree::new(nodes).map_err(|error| match error {
+        Error::InvalidInput { reason, .. } => Error::corrupt(what, reason),
+        other => other,
+    })
+}
+
+/// The error with the tree it is about.
+fn in_tree(t: usize, error: Error) -> Error {
+    match error {
+        Error::InvalidInput { what, reason } => Error::input(what, format!("tree {t}: {reason}")),
+        Error::Corrupt { what, reason } => Error::corrupt(what, format!("tree {t}: {reason}")),
+        other => other,
+    }
 }
 
 /// The columns with the names in the file, or f0, f1, … without any. A column whose categories the file names holds the

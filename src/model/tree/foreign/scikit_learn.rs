@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{schema, tree_below_root};
+use super::{in_tree, schema, tree_below_root};
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::golden::GoldenJson;
@@ -76,9 +76,10 @@ impl TreeEnsemble {
         }
         let names = (document.feature_names, document.category_names);
         let schema = schema(WHAT, names.0, document.n_features, names.1)?;
-        let trees = document.trees.iter().enumerate().map(|(t, written)| {
-            tree(written, document.single).map_err(|e| corrupt(format!("tree {t}: {e}")))
-        });
+        let trees =
+            document.trees.iter().enumerate().map(|(t, written)| {
+                tree(written, document.single).map_err(|error| in_tree(t, error))
+            });
         let Document { base, combine, link, .. } = document;
         let output = Output { base, combine, precision: Precision::Double, link };
         let ensemble = TreeEnsemble::new(schema, trees.collect::<Result<_>>()?, output)?;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::{CATEGORICAL, DEFAULT_LEFT, MISSING_IS_NAN, MISSING_IS_ZERO, WHAT};
 use crate::error::{Error, Result};
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
-use crate::model::tree::foreign::{ImportOptions, TreeRange, schema, tree_below_root};
+use crate::model::tree::foreign::{ImportOptions, TreeRange, in_tree, schema, tree_below_root};
 use crate::model::tree::node::{Band, CategorySet, Question, Split, Tree, TreeNode};
 
 fn refuse(reason: impl Into<String>) -> Error {
@@ -113,10 +113,7 @@ impl TreeEnsemble {
         let trees = blocks.enumerate().map(|(t, block)| {
             // The number of the tree stands behind "Tree=".
             let block = block.split_once('\n').map_or("", |(_, fields)| fields);
-            tree(&Fields::new(block)?).map_err(|e| match e {
-                Error::InvalidInput { reason, .. } => refuse(format!("tree {t}: {reason}")),
-                e => corrupt(format!("tree {t}: {e}")),
-            })
+            Fields::new(block).and_then(|fields| tree(&fields)).map_err(|error| in_tree(t, error))
         });
         let trees = trees.collect::<Result<Vec<Tree>>>()?;
         if let Some(sizes) = header.0.get("tree_sizes") {
@@ -242,8 +239,8 @@ fn tree(fields: &Fields<'_>) -> Result<Tree> {
     let values: Vec<f64> = fields.list("leaf_value", n_leaves)?;
     if n_leaves < 2 {
         let value = *values.first().ok_or_else(|| corrupt("it has no leaf"))?;
-        let count = fields.statistics("leaf_count", 1).unwrap_or_else(|_| vec![0.0]);
-        return Tree::new(vec![TreeNode::leaf(value, count[0])]);
+        let count = fields.statistics("leaf_count", 1)?[0];
+        return tree_below_root(WHAT, 1, |_| Ok(TreeNode::leaf(value, count)));
     }
     let n = n_leaves - 1;
     let features: Vec<u32> = fields.list("split_feature", n)?;

@@ -1,5 +1,6 @@
 //! From XGBoost's files.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,7 +13,7 @@ use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsembl
 use crate::model::tree::foreign::logf::logf;
 use crate::model::tree::foreign::ubjson::{self, UbjsonError};
 use crate::model::tree::foreign::{
-    ImportOptions, MissingValue, TreeRange, schema, tree_below_root,
+    ImportOptions, MissingValue, TreeRange, in_tree, schema, tree_below_root,
 };
 use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::{last_below, rounding_to};
@@ -170,13 +171,17 @@ struct Grown {
     default_left: Vec<Flag>,
     #[serde(default, rename = "id")]
     _id: IgnoredAny,
+    /// Before 1.2.
+    #[serde(default, rename = "leaf_child_counts")]
+    _leaf_child_counts: IgnoredAny,
     left_children: Vec<i64>,
     #[serde(default)]
     loss_changes: Vec<f32>,
     #[serde(default, rename = "parents")]
     _parents: IgnoredAny,
     right_children: Vec<i64>,
-    split_conditions: Vec<f32>,
+    /// `None` and NaN at questions for categories, before 2.0.
+    split_conditions: Vec<Option<f32>>,
     split_indices: Vec<u32>,
     #[serde(default)]
     split_type: Vec<u8>,
@@ -281,18 +286,20 @@ fn corrupt(reason: impl Into<String>) -> Error {
 
 impl TreeEnsemble {
     /// A model that XGBoost saved (`save_model`, `save_raw`), as JSON or UBJSON: gbtree and DART, with one margin a row.
-    /// Margins are equal bit for bit to `Booster.predict(output_margin=True)`, for values in double precision and infinite
-    /// ones too. Scores agree to about 1e-7: XGBoost computes its logistic function in single precision.
+    /// Files of 1.1 to 3.2 were checked.
     ///
-    /// A categorical feature comes as its code. If it was trained from a data frame, the schema names its categories in the
-    /// order of their codes (in files since 3.1).
-    /// `cover` of a node is its sum of second derivatives, and inner nodes have value 0, as the file has them without the
-    /// learning rate.
+    /// Margins are equal bit for bit to `Booster.predict(output_margin=True)` since 1.3, for values in double precision and
+    /// infinite ones too. (In-place prediction, which the scikit-learn wrapper uses, rounds otherwise for DART.) Scores agree
+    /// to about 1e-7: XGBoost takes its logistic function in single precision.
+    ///
+    /// A categorical feature comes as its code; if it was trained from a data frame, the schema names its categories in the
+    /// order of their codes (in files since 3.1). `cover` of a node is its sum of second derivatives, and inner nodes have
+    /// value 0, as the file has them without the learning rate.
     ///
     /// # Errors
     /// `Corrupt` for anything else; `InvalidInput` for an objective, a booster or a field that is not known or gives more
     /// than one margin; `InvalidConfig` if `options` leaves open what the file does: `missing` always, `trees` if it has a
-    /// best iteration.
+    /// best iteration that is not the last.
     pub fn from_xgboost(bytes: &[u8], options: &ImportOptions) -> Result<Self> {
         let head: HeadLearner = parse::<Head>(bytes)?.learner;
         let booster = head.gradient_booster.name;
@@ -339,7 +346,7 @@ impl TreeEnsemble {
         let schema = schema(WHAT, learner.feature_names, n_features, categories)?;
         let trees = model.trees[..n_kept].iter().enumerate().map(|(t, tree)| {
             let weight = weights.as_ref().map(|weights| weights[t]);
-            grown(tree, weight, also_missing).map_err(|e| corrupt(format!("tree {t}: {e}")))
+            grown(tree, weight, also_missing).map_err(|error| in_tree(t, error))
         });
         let output = Output {
             base: margin_of(&param.base_score, base)?,
@@ -382,14 +389,42 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
                 UbjsonError::Malformed(reason) => corrupt(reason),
                 UbjsonError::Unexpected(reason) => refuse(reason),
             }),
-        [b'{', ..] => serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => refuse(error.to_string()),
-            _ => corrupt(error.to_string()),
-        }),
+        [b'{', ..] => {
+            serde_json::from_slice(&nan_as_null(bytes)).map_err(|error| match error.classify() {
+                serde_json::error::Category::Data => refuse(error.to_string()),
+                _ => corrupt(error.to_string()),
+            })
+        }
         _ => Err(corrupt(
             "it is neither JSON nor UBJSON; a file of the older binary format can be loaded and saved anew by XGBoost",
         )),
     }
+}
+
+/// JSON has no NaN, and XGBoost writes it.
+fn nan_as_null(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Cow::Borrowed(bytes);
+    let (mut in_string, mut escaped) = (false, false);
+    let mut copied = 0;
+    for (i, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'"' if !escaped => in_string = !in_string,
+            b'N' if !in_string && bytes[i..].starts_with(b"NaN") => {
+                if copied == 0 {
+                    out = Cow::Owned(Vec::with_capacity(bytes.len() + bytes.len() / 8));
+                }
+                out.to_mut().extend_from_slice(&bytes[copied..i]);
+                out.to_mut().extend_from_slice(b"null");
+                copied = i + 3;
+            }
+            _ => {}
+        }
+        escaped = in_string && *byte == b'\\' && !escaped;
+    }
+    if copied > 0 {
+        out.to_mut().extend_from_slice(&bytes[copied..]);
+    }
+    out
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
@@ -414,28 +449,35 @@ fn n_kept(
     attributes: &BTreeMap<String, String>,
     options: &ImportOptions,
 ) -> Result<usize> {
-    let best = attributes.get("best_iteration").map(|best| number("best_iteration", best));
-    let best: usize = match (options.trees, best.transpose()?) {
-        (Some(TreeRange::All), _) | (None, None) => return Ok(model.trees.len()),
-        (Some(TreeRange::BestIteration), Some(best)) => best,
-        (Some(TreeRange::BestIteration), None) => {
-            return Err(Error::config("import options", "the file has no best iteration"));
-        }
-        (None, Some(best)) => {
-            let reason = format!("the file has best iteration {best}: say which trees count");
-            return Err(Error::config("import options", reason));
-        }
+    let n_trees = model.trees.len();
+    let Some(best) = attributes.get("best_iteration") else {
+        return match options.trees {
+            Some(TreeRange::BestIteration) => {
+                Err(Error::config("import options", "the file has no best iteration"))
+            }
+            Some(TreeRange::All) | None => Ok(n_trees),
+        };
     };
-    let n_kept = match &model.iteration_indptr {
-        Some(starts) => best.checked_add(1).and_then(|end| starts.get(end)).copied(),
+    let end = number::<usize>("best_iteration", best)?.checked_add(1);
+    let end = end.and_then(|end| match &model.iteration_indptr {
+        Some(starts) => usize::try_from(*starts.get(end)?).ok(),
         None => {
             let parallel = model.gbtree_model_param.num_parallel_tree.as_deref();
-            let parallel: u64 = number("num_parallel_tree", parallel.unwrap_or("1"))?;
-            (best as u64).checked_add(1).and_then(|n| n.checked_mul(parallel))
+            end.checked_mul(parallel.unwrap_or("1").parse().ok()?)
         }
-    };
-    let n_kept = n_kept.and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= model.trees.len());
-    n_kept.ok_or_else(|| corrupt(format!("best iteration {best} is past the end")))
+    });
+    let end = end.filter(|end| *end <= n_trees);
+    let end = end.ok_or_else(|| corrupt(format!("best iteration {best} is past the end")))?;
+    match options.trees {
+        Some(TreeRange::BestIteration) => Ok(end),
+        Some(TreeRange::All) => Ok(n_trees),
+        // Until 1.7 there was one without early stopping too: the last.
+        None if end == n_trees => Ok(n_trees),
+        None => {
+            let reason = format!("the file has best iteration {best}: say which trees count");
+            Err(Error::config("import options", reason))
+        }
+    }
 }
 
 /// Where margins start.
@@ -471,7 +513,8 @@ fn grown(tree: &Grown, weight: Option<f32>, also_missing: Option<Band>) -> Resul
     let known = |list: &[f32], i: usize| list.get(i).map_or(0.0, |number| f64::from(*number));
     tree_below_root(WHAT, n, |i| {
         let (left, right) = (tree.left_children[i], tree.right_children[i]);
-        let (condition, cover) = (tree.split_conditions[i], known(&tree.sum_hessian, i));
+        let condition = tree.split_conditions[i].unwrap_or(f32::NAN);
+        let cover = known(&tree.sum_hessian, i);
         if left == -1 {
             let value = weight.map_or(condition, |weight| condition * weight);
             return Ok(TreeNode::leaf(f64::from(value), cover));
@@ -535,4 +578,18 @@ fn category_sets(tree: &Grown) -> Result<BTreeMap<u64, Vec<u32>>> {
         }
     }
     Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_becomes_null_but_in_strings() {
+        let read = |text: &str| String::from_utf8(nan_as_null(text.as_bytes()).into()).unwrap();
+        assert_eq!(read("[NaN,1,NaN]"), "[null,1,null]");
+        let text = r#"{"NaN": "a\"NaN", "b\\": NaN}"#;
+        assert_eq!(read(text), r#"{"NaN": "a\"NaN", "b\\": null}"#);
+        assert!(matches!(nan_as_null(b"[1]"), Cow::Borrowed(_)));
+    }
 }
