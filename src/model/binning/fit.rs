@@ -43,12 +43,12 @@ pub struct BinningConfig {
     pub unseen: UnseenCategory,
 }
 
-/// Up to 100 quantiles, joined into at most 8 bins of at least 5 % of the rows and one row of each label, with the trend that
+/// Up to 50 quantiles, joined into at most 8 bins of at least 5 % of the rows and one row of each label, with the trend that
 /// has the most information.
 impl Default for BinningConfig {
     fn default() -> Self {
         BinningConfig {
-            prebins: Prebins::Quantile(100),
+            prebins: Prebins::Quantile(50),
             method: BinningMethod::default(),
             max_bins: 8,
             min_share: 0.05,
