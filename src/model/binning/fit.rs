@@ -163,7 +163,8 @@ impl Limits {
 /// let binner = Binner::new(BinningConfig { method, ..Default::default() })?;
 /// let bins = binner.fit(&data, 0)?;
 /// assert!(bins.weight_of_evidence(25.0) > bins.weight_of_evidence(60.0));
-/// assert_eq!(bins.bins()[bins.index(f64::NAN)].bad, 25.0);
+/// let missing = bins.bins()[bins.index(f64::NAN)];
+/// assert_eq!(missing.bad + missing.good, 50.0);
 /// println!("{}", bins.table(&data.schema().kinds()[0]));
 /// # Ok::<(), riskcycle::Error>(())
 /// ```
