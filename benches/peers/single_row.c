@@ -31,13 +31,15 @@ static void *find(const char *name) {
 }
 
 static double by_lightgbm(const double *row) {
-    int64_t length; double score;
+    int64_t length;
+    double score;
     if (lightgbm_one(lightgbm_config, row, &length, &score)) exit(1);
     return score;
 }
 
 static double by_compiled(const double *row) {
-    union entry entries[256]; double score;
+    union entry entries[256];
+    double score = 0; /* it adds */
     for (int i = 0; i < n_features; i++) {
         if (isnan(row[i])) entries[i].missing = -1; else entries[i].value = row[i];
     }

@@ -33,7 +33,9 @@ fn main() -> ExitCode {
         }
         ["handbook", data] => handbook::run(data.as_ref()).map_err(Into::into),
         _ => {
-            eprintln!("usage: trees (fit | folds) KIND CONFIG TABLE SCORES, or trees handbook FILE");
+            eprintln!(
+                "usage: trees (fit | folds) KIND CONFIG TABLE SCORES, or trees handbook FILE"
+            );
             return ExitCode::FAILURE;
         }
     };
