@@ -1,20 +1,41 @@
-//! The tree engine measured.
+//! The tree engine measured. Beside scikit-learn, LightGBM, XGBoost, tl2cgen and ONNX Runtime, in one run, as ratios:
 //!
 //! ```text
-//! cargo bench --bench trees -- handbook transactions.csv.gz   # quality on the Fraud Detection Handbook's protocol
+//! pip install -r benches/peers/requirements.txt && python benches/peers/trees.py
 //! ```
+//!
+//! which calls the first two of these; the third one needs no peers.
+//!
+//! ```text
+//! cargo bench --bench trees -- fit KIND CONFIG TABLE SCORES     # seconds, memory, rows per second, latency of one row
+//! cargo bench --bench trees -- folds KIND CONFIG TABLE SCORES   # scores of held-out rows
+//! cargo bench --bench trees -- handbook transactions.csv.gz     # quality on the Fraud Detection Handbook's protocol
+//! ```
+//! `KIND` is `boosting` or `forest`, `CONFIG` the JSON of its configuration (`{}` for the defaults), `TABLE` a folder.
 
 mod handbook;
+mod measure;
+mod npy;
 
 use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
-        ["handbook", data] => handbook::run(data.as_ref()),
+        ["fit", kind, config, table, scores] => {
+            measure::fit(kind, config, table.as_ref(), scores.as_ref())
+        }
+        ["folds", kind, config, table, scores] => {
+            measure::folds(kind, config, table.as_ref(), scores.as_ref())
+        }
+        ["handbook", data] => handbook::run(data.as_ref()).map_err(Into::into),
         _ => {
-            eprintln!("usage: trees handbook FILE");
+            eprintln!(
+                "usage: trees (fit | folds) KIND CONFIG TABLE SCORES, or trees handbook FILE"
+            );
             return ExitCode::FAILURE;
         }
     };
