@@ -26,7 +26,8 @@ use riskcycle::evaluate::{Costs, EvaluationReport};
 use riskcycle::experiment::HashRouter;
 use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{
-    LinfaTree, LinfaTreeConfig, LogisticRegression, LogisticRegressionConfig, ModelExt, Trainer,
+    GradientBoosting, GradientBoostingConfig, LogisticRegression, LogisticRegressionConfig,
+    ModelExt, Trainer,
 };
 use riskcycle::monitor::{InMemoryPredictionLog, Metric};
 use riskcycle::registry::{
@@ -150,8 +151,8 @@ fn run(options: &Options) -> Result<()> {
 
     println!("3 train");
     let logistic = LogisticRegression::new(LogisticRegressionConfig::default())?;
-    let tree = LinfaTree::new(LinfaTreeConfig::default())?;
-    let trainers: [(&str, &dyn Trainer); 2] = [("logistic", &logistic), ("tree", &tree)];
+    let boosting = GradientBoosting::new(GradientBoostingConfig::default())?;
+    let trainers: [(&str, &dyn Trainer); 2] = [("logistic", &logistic), ("boosting", &boosting)];
     let mut runs = Vec::new();
     for (name, trainer) in trainers {
         let spinner = bar(None, &format!("  fitting {}", trainer.name()));

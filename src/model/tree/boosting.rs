@@ -391,9 +391,10 @@ impl GradientCell for PackedCell {
     #[inline]
     fn rounded(first: f32, second: f32, chances: (f32, f32)) -> Self {
         // Added to 2^23 a float keeps nothing behind the point: its low bits are the number, rounded to the nearest, and
-        // with a chance less one half that is up or down by chance. No branch, no conversion.
+        // with a chance less one half that is up or down by chance. No branch, no conversion. Below 2^23 there would be
+        // room behind the point again, and the bits would say something else.
         const WHOLE: f32 = 8_388_608.0;
-        let bits = |x: f32| (x + WHOLE).to_bits() & 0x7f_ffff;
+        let bits = |x: f32| (x.max(0.0) + WHOLE).to_bits() & 0x7f_ffff;
         let largest = PACKED_FIRST as f32;
         let first = first.clamp(-largest, largest) + largest + (chances.0 - 0.5);
         let second = second.clamp(0.0, PACKED_SECOND as f32) + (chances.1 - 0.5);
@@ -662,5 +663,34 @@ impl<'a> Stopping<'a> {
     fn is_over(&self) -> bool {
         let best = self.best_round.unwrap_or(0);
         self.history.len() - 1 - best >= self.early.patience.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rounded_derivative_is_one_of_its_two_neighbours_and_right_on_average() {
+        let (largest, most) = (PACKED_FIRST as f32, PACKED_SECOND as f32);
+        for first in [-largest, -largest + 0.3, -1.5, 0.0, 0.1, 77.7, largest - 0.1, largest, 1e9] {
+            for second in [0.0, 1e-9, 0.2, 1.0, 500.5, most - 0.01, most, 1e9] {
+                let mut sum = Sum::default();
+                let n = 1000;
+                for i in 0..n {
+                    let chance = i as f32 / n as f32;
+                    let one =
+                        PackedCell::rounded(first, second, (chance, 1.0 - chance - 1e-3)).sum();
+                    let (first, second) = (first.min(largest), second.min(most));
+                    assert!((one.first() as f32 - first).abs() <= 1.0, "{first} {one:?}");
+                    assert!((one.second() as f32 - second).abs() <= 1.0, "{second} {one:?}");
+                    sum = sum.plus(one);
+                }
+                let mean = |sum: f32| sum / n as f32;
+                assert!((mean(sum.first() as f32) - first.min(largest)).abs() < 0.01);
+                assert!((mean(sum.second() as f32) - second.min(most)).abs() < 0.01);
+                assert_eq!(sum.rows(), n as u64);
+            }
+        }
     }
 }
