@@ -104,7 +104,7 @@ impl Default for GradientBoostingConfig {
             min_hessian: 1e-3,
             l1: 0.0,
             l2: 1.0,
-            max_step: Some(4.0),
+            max_step: Some(2.0),
             min_gain: 0.0,
             start: Start::BaseRate,
             row_share: 1.0,

@@ -187,7 +187,12 @@ impl Criterion {
             (sum.first() as f64 + smooth * overall)
                 / (sum.second() as f64 + smooth).max(f64::MIN_POSITIVE)
         };
-        let mut bins: Vec<(usize, Sum)> = entries.filter(|(_, sum)| sum.rows() > 0).collect();
+        let occurring = entries.filter(|(_, sum)| sum.rows() > 0);
+        let (mut bins, rare): (Vec<_>, Vec<_>) =
+            occurring.partition(|(_, sum)| sum.rows() >= node.limits.min_rows);
+        // Too few rows to be a leaf are too few to be told apart by: they go with what is missing.
+        let missing = rare.iter().fold(node.missing, |missing, (_, sum)| missing.plus(*sum));
+        let node = &Node { missing, ..*node };
         bins.sort_by(|(i, a), (j, b)| says(a).total_cmp(&says(b)).then(i.cmp(j)));
         let in_order = bins.iter().enumerate().map(|(i, (_, sum))| (i, *sum));
         let cut = self.best_cut(node, feature, in_order)?;
@@ -204,7 +209,7 @@ impl Criterion {
 }
 
 /// A node whose best cut is looked for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Node<'a> {
     pub(super) total: Sum,
     /// Of the rows whose value of the feature in question is missing.
