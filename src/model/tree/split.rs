@@ -75,7 +75,7 @@ impl Newton {
 
     fn is_plain(&self, limits: &Limits) -> bool {
         let unbound = limits.bounds == (f64::NEG_INFINITY, f64::INFINITY);
-        self.l1 == 0.0 && self.max_step == f64::INFINITY && limits.direction == 0 && unbound
+        self.l1 == 0.0 && limits.direction == 0 && unbound
     }
 
     fn derivatives(&self, sum: Sum) -> (f64, f64) {
@@ -145,8 +145,12 @@ impl Criterion {
                     let (g, h) = (left.first() as f64 * first, left.second() as f64 * second);
                     let (p, q) = (g_all - g, h_all - h + l2);
                     let h = h + l2;
-                    // g²/h + p²/q
-                    (g * g * q + p * p * h, h * q)
+                    if g.abs() <= newton.max_step * h && p.abs() <= newton.max_step * q {
+                        // No step is cut short: g²/h + p²/q.
+                        return (g * g * q + p * p * h, h * q);
+                    }
+                    let (v, w) = (newton.step(g, h - l2), newton.step(p, q - l2));
+                    (newton.score_of(v, g, h - l2) + newton.score_of(w, p, q - l2), 1.0)
                 })
             }
             Criterion::Newton(newton) => node.best(feature, entries, |left, right| {
