@@ -14,6 +14,8 @@ use riskcycle::{Result, Seed, days};
 /// Days since the handbook's first one on which a training week begins: the baseline week, then the four test folds.
 const BASELINE: u64 = 115;
 const FOLDS: [u64; 4] = [122, 115, 108, 101];
+/// Good and bad rows in the leaves of a tree of depth 2 on the baseline week, from left to right.
+const LEAVES: [(f64, f64); 4] = [(66_498.0, 236.0), (2.0, 127.0), (11.0, 222.0), (131.0, 13.0)];
 
 /// Trainers, and what the handbook has of each: AUC and AP on the baseline week (re-run with its own versions).
 fn trainers() -> Vec<(&'static str, Box<dyn Trainer>, &'static str)> {
@@ -63,6 +65,22 @@ pub(crate) fn run(data: &Path) -> Result<()> {
     };
     let (train, test) = week(BASELINE)?;
     println!("baseline week: {} rows, {} bad", train.n_rows(), train.n_bad());
+    let two = DecisionTree::new(DecisionTreeConfig { max_depth: Some(2), ..Default::default() })?;
+    let tree = two.fit_tree(&train)?;
+    let nodes = tree.trees()[0].nodes();
+    let (mut counts, mut open) = (Vec::new(), vec![0]);
+    while let Some(i) = open.pop() {
+        let node = &nodes[i as usize];
+        match &node.split {
+            Some(split) => open.extend([split.right, split.left]),
+            None => {
+                let bad = (node.cover * node.value).round();
+                counts.push((node.cover - bad, bad));
+            }
+        }
+    }
+    println!("leaves of the tree of depth 2, good and bad rows: {counts:?}");
+    assert_eq!(counts, LEAVES, "the handbook's tree has other leaves");
     println!("{:30} AUC    AP     CP@100   handbook", "");
     for (name, trainer, theirs) in trainers() {
         let (auc, ap, cards) = judge(&*trainer, &train, &test, 0)?;

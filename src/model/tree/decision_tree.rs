@@ -83,6 +83,33 @@ impl DecisionTree {
         }
         Ok(DecisionTree { config })
     }
+
+    /// Trains, and gives the tree as such: to look at, print or export.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn fit_tree(&self, data: &Dataset) -> Result<TreeEnsemble> {
+        data.check_both_classes("decision tree")?;
+        let c = &self.config;
+        let binned = Binned::new(data, c.binning, c.max_bins)?;
+        let plan = GrowPlan {
+            max_leaves: c.max_leaves.unwrap_or(usize::MAX),
+            max_depth: c.max_depth.unwrap_or(usize::MAX),
+            min_rows_split: c.min_rows_split,
+            min_rows_leaf: c.min_rows_leaf,
+            min_gain: c.min_gain,
+            next: if c.max_leaves.is_some() { Next::Best } else { Next::Newest },
+            parallel: true,
+            ..GrowPlan::default()
+        };
+        let (class_weights, impurity) = (c.class_weights, c.impurity);
+        let trees = ShareTrees { data, binned: &binned, class_weights, impurity, plan };
+        let every_row_once = vec![1; data.n_rows()];
+        let (tree, weight) =
+            parallel::inside(|| trees.grow(&every_row_once, Seed::default().rng()));
+        let tree = prune(tree, c.prune * weight);
+        TreeEnsemble::new(data.schema().clone(), vec![tree], Output::SHARES)
+    }
 }
 
 impl Trainer for DecisionTree {
@@ -108,26 +135,7 @@ impl Trainer for DecisionTree {
         .into()
     }
 
-    fn fit(&self, data: &Dataset, seed: Seed) -> Result<Fitted> {
-        data.check_both_classes("decision tree")?;
-        let c = &self.config;
-        let binned = Binned::new(data, c.binning, c.max_bins)?;
-        let plan = GrowPlan {
-            max_leaves: c.max_leaves.unwrap_or(usize::MAX),
-            max_depth: c.max_depth.unwrap_or(usize::MAX),
-            min_rows_split: c.min_rows_split,
-            min_rows_leaf: c.min_rows_leaf,
-            min_gain: c.min_gain,
-            next: if c.max_leaves.is_some() { Next::Best } else { Next::Newest },
-            parallel: true,
-            ..GrowPlan::default()
-        };
-        let (class_weights, impurity) = (c.class_weights, c.impurity);
-        let trees = ShareTrees { data, binned: &binned, class_weights, impurity, plan };
-        let every_row_once = vec![1; data.n_rows()];
-        let (tree, weight) = parallel::inside(|| trees.grow(&every_row_once, seed.rng()));
-        let tree = prune(tree, c.prune * weight);
-        let model = TreeEnsemble::new(data.schema().clone(), vec![tree], Output::SHARES)?;
-        Ok(Fitted { model: Arc::new(model), convergence: None })
+    fn fit(&self, data: &Dataset, _: Seed) -> Result<Fitted> {
+        Ok(Fitted { model: Arc::new(self.fit_tree(data)?), convergence: None })
     }
 }

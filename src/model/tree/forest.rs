@@ -135,7 +135,7 @@ impl RandomForest {
     /// # Errors
     /// See the type.
     pub fn fit_with_out_of_bag(&self, data: &Dataset, seed: Seed) -> Result<OutOfBag> {
-        let model = self.grow(data, seed)?;
+        let model = self.fit_trees(data, seed)?;
         let n_features = data.schema().n_features();
         let n_rows = data.n_rows();
         let trees: Vec<usize> = (0..model.trees().len()).collect();
@@ -162,7 +162,11 @@ impl RandomForest {
         Ok(OutOfBag { model, scores })
     }
 
-    fn grow(&self, data: &Dataset, seed: Seed) -> Result<TreeEnsemble> {
+    /// Trains, and gives the trees as such: to look at, export or explain.
+    ///
+    /// # Errors
+    /// See the type.
+    pub fn fit_trees(&self, data: &Dataset, seed: Seed) -> Result<TreeEnsemble> {
         data.check_both_classes("random forest")?;
         let c = &self.config;
         if let RowSampling::Balanced(ratio) = c.sampling {
@@ -263,6 +267,6 @@ impl Trainer for RandomForest {
     }
 
     fn fit(&self, data: &Dataset, seed: Seed) -> Result<Fitted> {
-        Ok(Fitted { model: Arc::new(self.grow(data, seed)?), convergence: None })
+        Ok(Fitted { model: Arc::new(self.fit_trees(data, seed)?), convergence: None })
     }
 }
