@@ -1,15 +1,24 @@
 //! Recording: exposures and outcomes become whole numbers that add up in any order.
 
-mod memory;
+mod bytes;
+mod counters;
+mod pairs;
+mod requests;
+mod score;
 mod statistics;
 mod sums;
+mod units;
 
-pub use statistics::{ExperimentStatistics, Recorded, RecorderConfig, RecorderCounters};
-pub(super) use sums::{ArmSums, Cohort, N_BINS, N_BUCKETS, PAIR_BINS, PairSums, Sum};
+pub use counters::{Recorded, RecorderCounters};
+pub(super) use pairs::{PAIR_BINS, PairSums};
+pub(super) use score::{LOSS_ONE, N_BANDS, N_BINS};
+pub use statistics::{ExperimentStatistics, RecorderConfig};
+pub(super) use sums::{ArmSums, Cohort, N_BUCKETS, Sum, WEIGHT_ONE};
+pub(super) use units::UnitState;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::state::Experiment;
+use super::life::Experiment;
 use super::token::ExposureToken;
 use crate::error::Result;
 use crate::time::Timestamp;
