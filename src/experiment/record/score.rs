@@ -45,7 +45,7 @@ pub(super) fn log_loss(steps: u32, bad: bool) -> i64 {
     let fraction = kept << (63 - exponent) & !(1 << 63);
     let (place, rest) = ((fraction >> 54) as usize, (fraction >> 22 & 0xFFFF_FFFF) as i64);
     let (low, high) = (LN[place], LN[place + 1]);
-    let ln_fraction = low + ((high - low) * rest >> 32);
+    let ln_fraction = low + (((high - low) * rest) >> 32);
     const LN_2: i64 = 2_977_044_472; // × 2³²
     (i64::from(32 - exponent) * LN_2 - ln_fraction + (1 << 15)) >> 16
 }
