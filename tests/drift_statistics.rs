@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use riskcycle::Error;
 use riskcycle::stats::{
-    Proportion, TwoProportions, benjamini_hochberg, chi_square_test, chi_square_test_merged, hellinger, jensen_shannon,
-    ks_distance, ks_test, mmd, population_stability_index, wasserstein,
+    Proportion, TwoProportions, benjamini_hochberg, chi_square_test, chi_square_test_merged,
+    hellinger, jensen_shannon, ks_distance, ks_test, mmd, population_stability_index, wasserstein,
     wasserstein_binned,
 };
 use serde_json::Value;

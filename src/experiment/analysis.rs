@@ -1,11 +1,11 @@
 //! From counts to a report. A pure function: the same counts, looks and moment give the same report.
 
 use super::basis::{Basis, Subject, Units};
+use super::comparison::{Comparison, Evidence, MetricComparison, Outcome};
 use super::maturity::DelayCurve;
 use super::measure;
 use super::plan::{AnalysisPlan, Correction, Metric};
 use super::record::{ArmSums, ExperimentStatistics, Sum};
-use super::comparison::{Comparison, Evidence, MetricComparison, Outcome};
 use super::report::{ArmReport, ExperimentReport, PhaseReport};
 use super::verdict::{Verdict, verdict};
 use crate::stats::{benjamini_hochberg, holm};

@@ -107,8 +107,7 @@ impl<'a> Basis<'a> {
         let labels = counted().map(ArmSums::labels).sum();
         let requests = counted().map(|arm| arm.total(Sum::Requests).unsigned_abs()).sum();
         let none = || vec![0; n_arms];
-        let phase_units =
-            PhaseUnits { first: none(), mature_bad: none(), known_bad: none() };
+        let phase_units = PhaseUnits { first: none(), mature_bad: none(), known_bad: none() };
         let covariates = Covariates { buckets: vec![(0, 0); N_BUCKETS], mature: (0, 0, 0) };
         let mut basis = Basis {
             subject,

@@ -6,8 +6,8 @@ use super::measure::{Measured, measure, paired_error};
 use super::plan::Metric;
 use super::record::Sum;
 use crate::stats::{
-    ClusteredRatio, CovariateSums, Cuped, Estimate, Proportion, TwoProportions,
-    WelchTest, cuped_ratios, relative_lift,
+    ClusteredRatio, CovariateSums, Cuped, Estimate, Proportion, TwoProportions, WelchTest,
+    cuped_ratios, relative_lift,
 };
 
 /// A difference with what its evidence needs to know.
@@ -101,13 +101,19 @@ impl Basis<'_> {
         }
         let plain = ClusteredRatio::difference(&champion, &challenger);
         let covariate = |arm: usize| self.covariates.get(arm)?.ratio();
-        let adjusted = covariate(0).zip(covariate(usize::from(arm))).and_then(|(x, z)| {
-            cuped_ratios((&x, &champion), (&z, &challenger))
-        });
+        let adjusted = covariate(0)
+            .zip(covariate(usize::from(arm)))
+            .and_then(|(x, z)| cuped_ratios((&x, &champion), (&z, &challenger)));
         let Some((first, second)) = adjusted else {
             let lift = relative_lift(&champion.estimate(), &plain, -champion.variance());
             let method = Method::ClusteredRatio;
-            return Some(Contrast { estimate: plain, lift, variance_removed: None, events, method });
+            return Some(Contrast {
+                estimate: plain,
+                lift,
+                variance_removed: None,
+                events,
+                method,
+            });
         };
         let estimate = ClusteredRatio::difference(&first, &second);
         let lift = relative_lift(&champion.estimate(), &estimate, -first.covariance(&champion));

@@ -48,7 +48,8 @@ impl Basis<'_> {
         let p_value = first.zip(second).and_then(|(first, second)| {
             let estimate = ClusteredRatio::difference(&first, &second);
             let plan = &self.subject.config.plan;
-            let (variance, planned) = (estimate.standard_error.powi(2), plan.planned_requests as f64);
+            let (variance, planned) =
+                (estimate.standard_error.powi(2), plan.planned_requests as f64);
             let mixture = NormalMixture::tuned(variance, size, planned, plan.srm_alpha);
             let p_value = (-mixture.ln_e(estimate)).exp().min(1.0);
             (variance > 0.0).then_some(p_value)

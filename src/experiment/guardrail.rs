@@ -39,7 +39,8 @@ impl Basis<'_> {
     /// Whether a challenger is shown to have the higher rate of bad units: exact, with no need to wait for events in both
     /// arms nor for labels to be complete. Labels that come sooner in the challenger's arm can raise a false alarm.
     fn more_events(&self, arm: u8, alpha: f64) -> bool {
-        let process = self.events_by_phase(arm, self.guardrail_strength(arm), |phase| &phase.known_bad);
+        let process =
+            self.events_by_phase(arm, self.guardrail_strength(arm), |phase| &phase.known_bad);
         process.is_some_and(|process| process.ln_e_greater() >= -alpha.ln())
     }
 

@@ -86,9 +86,7 @@ pub use record::{
 pub use report::{ArmReport, ExperimentReport, PhaseReport};
 pub use router::HashRouter;
 pub use routing::{Holdout, LayerRange, RoutingConfig};
-pub use sequential::{
-    EventProcess, NormalMixture, Spending, boundaries, crossing_probability,
-};
+pub use sequential::{EventProcess, NormalMixture, Spending, boundaries, crossing_probability};
 pub use slot::SLOTS;
 pub use srm::{SampleRatio, multinomial_ln_e};
 pub use token::ExposureToken;

@@ -247,7 +247,9 @@ impl AnalysisPlan {
             return refuse("the power lies between α and 1".into());
         }
         if self.cuped && shadow {
-            return refuse("in shadow all arms share the units: nothing for CUPED to take out".into());
+            return refuse(
+                "in shadow all arms share the units: nothing for CUPED to take out".into(),
+            );
         }
         let planned = self.planned_units.min(self.planned_requests);
         if !(0.0..=1.0).contains(&self.min_matured) || planned == 0 {

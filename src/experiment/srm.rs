@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::stats::{chi_squared_sf, goodness_of_fit};
 use crate::stats::special::ln_gamma;
+use crate::stats::{chi_squared_sf, goodness_of_fit};
 
 /// Whether counts follow their planned shares. A mismatch says that assignment, logging or filtering is broken, and that no
 /// comparison of the arms can be trusted.

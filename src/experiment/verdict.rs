@@ -125,7 +125,8 @@ pub(super) fn verdict(report: &ExperimentReport, config: &ExperimentConfig) -> V
     let mut out = 0;
     for comparison in &report.comparisons {
         let arm = comparison.arm;
-        if comparison.label_coverage.as_ref().is_some_and(|labels| labels.p_value <= plan.srm_alpha) {
+        if comparison.label_coverage.as_ref().is_some_and(|labels| labels.p_value <= plan.srm_alpha)
+        {
             doubts.push(Doubt::LabelCoverage { arm });
         }
         let violated = |guard: &GuardrailReport| guard.status == GuardrailStatus::Violated;

@@ -224,7 +224,9 @@ mod tests {
                     ("betainc_comp", [a, b, x, _]) => (beta_regularized(*a, *b, *x).upper, 1e-11),
                     ("student_t_two_sided_p", [t, df, _]) => (student_two_sided(*t, *df), 1e-11),
                     ("chi2_sf", [x, df, _]) => (chi_squared_sf(*x, *df), 1e-11),
-                    ("binom_cdf_half", [k, n, _]) => (binomial_half_cdf(*k as u64, *n as u64), 1e-12),
+                    ("binom_cdf_half", [k, n, _]) => {
+                        (binomial_half_cdf(*k as u64, *n as u64), 1e-12)
+                    }
                     _ => panic!("no check for {section} {row:?}"),
                 };
                 let expected = row[row.len() - 1];
@@ -243,7 +245,9 @@ mod tests {
             let back = student_critical(student_two_sided(t, df), df);
             assert!((back / t - 1.0).abs() < 1e-9, "{t} {df}: {back}");
         }
-        for (a, b, x) in [(2.0, 38.0, 0.05), (12.0, 98.0, 0.2), (150.0, 74_850.0, 0.004), (40.0, 20.0, 0.99)] {
+        for (a, b, x) in
+            [(2.0, 38.0, 0.05), (12.0, 98.0, 0.2), (150.0, 74_850.0, 0.004), (40.0, 20.0, 0.99)]
+        {
             let (ln, upper) = (ln_beta_upper(a, b, x), beta_regularized(a, b, x).upper);
             assert!((ln / upper.ln() - 1.0).abs() < 1e-12, "{a} {b} {x}: {ln}");
         }

@@ -2,8 +2,8 @@
 
 use riskcycle::experiment::{
     AnalysisPlan, CanaryStep, Doubt, Evidence, Experiment, ExperimentState, ExperimentStatistics,
-    Guardrail, GuardrailStatus, Inference, Method, Metric, Mode, Router, RoutingConfig, SLOTS, Step, StopReason,
-    ThompsonConfig, Verdict,
+    Guardrail, GuardrailStatus, Inference, Method, Metric, Mode, Router, RoutingConfig, SLOTS,
+    Step, StopReason, ThompsonConfig, Verdict,
 };
 use riskcycle::stats::Discordant;
 use riskcycle::{EntityKey, days};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use riskcycle::experiment::{
-    EventProcess, Evidence, Experiment, ExperimentStatistics, Inference, Metric, Mode,
-    AnalysisPlan, RoutingConfig, SLOTS, Spending, crossing_probability,
+    AnalysisPlan, EventProcess, Evidence, Experiment, ExperimentStatistics, Inference, Metric,
+    Mode, RoutingConfig, SLOTS, Spending, crossing_probability,
 };
 
 use crate::world::*;
@@ -57,7 +57,8 @@ fn events_count_for_the_phase_and_arm_that_answered_the_first_of_a_unit() {
         let answered = (happened.token.phase(), happened.token.arm());
         first.entry(happened.token.unit()).or_insert(answered);
     }
-    let events = |phase: u16, arm: u8| first.values().filter(|a| **a == (phase, arm)).count() as u64;
+    let events =
+        |phase: u16, arm: u8| first.values().filter(|a| **a == (phase, arm)).count() as u64;
     let process = EventProcess::new(50.0).unwrap();
     let process = process.with_events(0.5, events(0, 0), events(0, 1)).unwrap();
     let process = process.with_events(0.8, events(1, 0), events(1, 1)).unwrap();

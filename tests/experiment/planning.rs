@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use riskcycle::experiment::{
-    AnalysisPlan, Evidence, ExperimentConfig, ExperimentStatistics, Inference, Method, Metric, Mode,
-    Recorded, RoutingConfig, Spending, StopReason,
+    AnalysisPlan, Evidence, ExperimentConfig, ExperimentStatistics, Inference, Method, Metric,
+    Mode, Recorded, RoutingConfig, Spending, StopReason,
 };
 use riskcycle::stats::PowerPlan;
 
@@ -97,7 +97,8 @@ fn a_covariate_takes_variance_out_and_leaves_the_difference() {
             ..AnalysisPlan::new(primary, 1, 1)
         };
         let plan = AnalysisPlan { maturity: riskcycle::days(7), guardrails: vec![], ..plan };
-        let experiment = started(config(RoutingConfig::new("cuped", &[500_000; 2]), Mode::AbTest, plan));
+        let experiment =
+            started(config(RoutingConfig::new("cuped", &[500_000; 2]), Mode::AbTest, plan));
         let mut statistics = ExperimentStatistics::new(&experiment, small()).unwrap();
         for happened in world(&experiment, 9000, &|_| 0.0) {
             let unit = happened.token.unit().0;

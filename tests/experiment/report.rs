@@ -1,12 +1,13 @@
 //! What a report says of the counts.
 
 use proptest::prelude::*;
-use riskcycle::experiment::{
-    AnalysisPlan, CanaryStep, Correction, Doubt, Evidence, Experiment, ExperimentReport, ExperimentState,
-    ExperimentStatistics, Guardrail, GuardrailStatus, Inference, Method, Metric, Mode, Outcome,
-    Recorded, Router, RoutingConfig, SLOTS, Spending, Step, StopReason, ThompsonConfig, Verdict,
-};
 use riskcycle::days;
+use riskcycle::experiment::{
+    AnalysisPlan, CanaryStep, Correction, Doubt, Evidence, Experiment, ExperimentReport,
+    ExperimentState, ExperimentStatistics, Guardrail, GuardrailStatus, Inference, Method, Metric,
+    Mode, Outcome, Recorded, Router, RoutingConfig, SLOTS, Spending, Step, StopReason,
+    ThompsonConfig, Verdict,
+};
 
 use crate::world::*;
 
@@ -335,7 +336,8 @@ fn labels_of_a_let_through_sample_are_weighed_by_their_chance() {
 #[test]
 fn letting_everything_through_is_the_same_as_holding_nothing_back() {
     let report = |let_through_ppm: u32| {
-        let routing = RoutingConfig { let_through_ppm, ..RoutingConfig::new("half", &[500_000; 2]) };
+        let routing =
+            RoutingConfig { let_through_ppm, ..RoutingConfig::new("half", &[500_000; 2]) };
         let experiment = started(config(routing, Mode::AbTest, plan()));
         let statistics = record(&experiment, &world(&experiment, 4000, &|_| 0.1));
         experiment.report(&statistics, LATE)

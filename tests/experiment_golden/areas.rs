@@ -12,8 +12,7 @@ fn areas_and_losses_of_an_imbalanced_set_with_ties() {
     let file = Golden::new(include_str!("../data/experiments/delong_auc.json"));
     let set = file.section("imbalanced");
     let labels = set.get("y").flags();
-    let [a, b, amounts, weights] =
-        ["a", "b", "amount", "weight"].map(|key| set.get(key).numbers());
+    let [a, b, amounts, weights] = ["a", "b", "amount", "weight"].map(|key| set.get(key).numbers());
     assert_eq!(set.count("n_pos"), labels.iter().filter(|bad| **bad).count() as u64);
 
     let paired = AucComparison::paired(&labels, &a, &b).unwrap();
@@ -92,7 +91,9 @@ fn bins(of: bool, labels: &[bool], scores: &[f64], weights: &[f64]) -> WeightedB
     edges.dedup();
     let mut bins =
         WeightedBins { weights: vec![0.0; edges.len()], squares: vec![0.0; edges.len()] };
-    for ((_, score), w) in labels.iter().zip(scores).zip(weights).filter(|((bad, _), _)| **bad == of) {
+    for ((_, score), w) in
+        labels.iter().zip(scores).zip(weights).filter(|((bad, _), _)| **bad == of)
+    {
         let bin = edges.partition_point(|edge| edge < score);
         bins.weights[bin] += w;
         bins.squares[bin] += w * w;

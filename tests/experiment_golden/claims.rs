@@ -37,16 +37,19 @@ impl Golden {
             needed.insert(reason.unwrap_or_else(|| panic!("no check claims {leaf}")).0);
         }
         for (path, reason) in declined {
-            assert!(needed.contains(path), "{path} is declined ({reason}), but is not there or claimed");
+            assert!(
+                needed.contains(path),
+                "{path} is declined ({reason}), but is not there or claimed"
+            );
         }
     }
 }
 
 fn collect(value: &Value, path: String, leaves: &mut Vec<String>) {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .for_each(|(key, value)| collect(value, format!("{path}/{key}"), leaves)),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| collect(value, format!("{path}/{key}"), leaves))
+        }
         Value::Array(values) if !values.is_empty() => (values.iter().enumerate())
             .for_each(|(i, value)| collect(value, format!("{path}/#{i}"), leaves)),
         _ => leaves.push(path),
@@ -79,7 +82,8 @@ impl<'a> Node<'a> {
 
     pub(crate) fn rows(&self) -> Vec<Node<'a>> {
         let values = self.value.as_array().unwrap_or_else(|| panic!("{} is no list", self.path));
-        let node = |(i, value)| Node { golden: self.golden, value, path: format!("{}/#{i}", self.path) };
+        let node =
+            |(i, value)| Node { golden: self.golden, value, path: format!("{}/#{i}", self.path) };
         values.iter().enumerate().map(node).collect()
     }
 

@@ -57,6 +57,9 @@ fn hashes_are_those_of_xxh3() {
         ("/unleash_normalized", OTHERS),
         ("/spotify_confidence", OTHERS),
         ("/flagd_multiply_shift", OTHERS),
-        ("/two_stage_same_seed_demo", "what a seed shared between purposes does; ours have one each"),
+        (
+            "/two_stage_same_seed_demo",
+            "what a seed shared between purposes does; ours have one each",
+        ),
     ]);
 }

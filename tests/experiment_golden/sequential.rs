@@ -12,7 +12,9 @@ fn evidence_at_every_look() {
     let file = Golden::new(include_str!("../data/experiments/sequential.json"));
     let stream = file.section("lcg");
     let mut bits = Lcg(stream.count("seed"));
-    stream.get("first10_p_half").are(&std::array::from_fn::<_, 10, _>(|_| bits.below(0.5)), |x| x == 1.0);
+    stream
+        .get("first10_p_half")
+        .are(&std::array::from_fn::<_, 10, _>(|_| bits.below(0.5)), |x| x == 1.0);
 
     file.section("msprt_normal_mixture_two_bernoulli").rows().iter().for_each(msprt);
     trajectory(&file.section("msprt_trajectory"));
@@ -29,7 +31,8 @@ fn evidence_at_every_look() {
         let best = NormalMixture::new(row.at("rho").sqrt().recip());
         row.get("bound_check").is(boundary(v, best, alpha), 1e-9);
         // The closed form that ours is tuned by costs next to nothing of it.
-        let wider = boundary(v, NormalMixture::tuned(1.0 / v, v, v, alpha), alpha) / row.at("bound_check");
+        let wider =
+            boundary(v, NormalMixture::tuned(1.0 / v, v, v, alpha), alpha) / row.at("bound_check");
         assert!((1.0..1.001).contains(&wider), "{wider}");
     }
     for row in file.section("savvi_multinomial").rows() {
@@ -46,7 +49,8 @@ fn evidence_at_every_look() {
     classical(&file.section("gst_classical_constants"));
 
     const OTHERS: &str = "another kind of boundary, which riskcycle does not offer";
-    const BOUNDED: &str = "bounds for means of bounded values; ours are for estimates with an error";
+    const BOUNDED: &str =
+        "bounds for means of bounded values; ours are for estimates with an error";
     file.finish(&[
         ("/_meta", "prose"),
         ("/lcg/rule", "prose"),
@@ -69,7 +73,8 @@ struct Lcg(u64);
 
 impl Lcg {
     fn below(&mut self, p: f64) -> bool {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 11) as f64 / 9_007_199_254_740_992.0) < p
     }
 }
@@ -164,8 +169,7 @@ fn one_sided(row: &Node<'_>) {
     row.get("log_e_one_sided_greater").is(process.ln_e_greater(), 1e-9);
     let p_value = (-process.ln_e_greater()).exp().min(1.0);
     row.get("p_anytime_one_sided").has_digits(p_value, 1e-8);
-    let mirrored =
-        EventProcess::new(strength).unwrap().with_events(1.0 - theta, k, n - k).unwrap();
+    let mirrored = EventProcess::new(strength).unwrap().with_events(1.0 - theta, k, n - k).unwrap();
     assert!((mirrored.ln_e_less() - process.ln_e_greater()).abs() < 1e-9);
 }
 

@@ -39,7 +39,8 @@ pub struct ExperimentRecorder {
 }
 
 impl ExperimentRecorder {
-    /// A recorder for an experiment, with `shards` shards; as many as threads that record is enough.
+    /// A recorder for an experiment, with `shards` shards. One is enough for a million records a second; more are for
+    /// threads that wait for each other, and each keeps a memory of requests of its own.
     ///
     /// # Errors
     /// `InvalidConfig` for no shards, or as [`ExperimentStatistics::new`].

@@ -206,7 +206,8 @@ impl ExperimentStatistics {
             passed,
             passed_share_of_amount,
         } = self.costs;
-        let costs = [alert, false_positive, missed, missed_share_of_amount, passed, passed_share_of_amount];
+        let costs =
+            [alert, false_positive, missed, missed_share_of_amount, passed, passed_share_of_amount];
         let [n_arms, n_ages] = [self.n_arms, self.n_ages].map(|n| n as u64);
         let mut header = vec![self.experiment, n_arms, n_ages, u64::from(self.minor_units)];
         header.extend(costs.map(f64::to_bits));

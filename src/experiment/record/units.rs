@@ -105,7 +105,8 @@ impl UnitMemory {
             self.len += 1;
         }
         if let Some(known) = self.covariates.get_mut(place) {
-            *known = [*known, covariate].into_iter().max_by_key(|x| (x.unsigned_abs(), *x)).unwrap_or(0);
+            *known =
+                [*known, covariate].into_iter().max_by_key(|x| (x.unsigned_abs(), *x)).unwrap_or(0);
         }
         if known == 0 {
             self.grow();
@@ -121,7 +122,9 @@ impl UnitMemory {
         let known = std::mem::replace(&mut self.places, vec![(EntityKey::default(), 0); twice]);
         let covariates = std::mem::take(&mut self.covariates);
         self.covariates = vec![0; if covariates.is_empty() { 0 } else { twice }];
-        for (old, (unit, state)) in known.into_iter().enumerate().filter(|(_, (_, state))| *state != 0) {
+        for (old, (unit, state)) in
+            known.into_iter().enumerate().filter(|(_, (_, state))| *state != 0)
+        {
             let place = self.place(unit);
             self.places[place] = (unit, state);
             if let Some(covariate) = covariates.get(old) {
@@ -179,7 +182,8 @@ mod tests {
             first: Answered::new(first.0, first.1, first.2),
             bad: bad.map(|(day, phase, arm)| Answered::new(day, phase, arm)),
         };
-        let (one, two) = (state((20_000, 1023, 7), None), state((19_999, 3, 2), Some((20_001, 4, 1))));
+        let (one, two) =
+            (state((20_000, 1023, 7), None), state((19_999, 3, 2), Some((20_001, 4, 1))));
         for state in [one, two] {
             assert_eq!(UnitState::unpack(state.pack()), Some(state));
         }
