@@ -108,9 +108,9 @@ fn speed() {
     let experiment = Experiment::new(config, sign).expect("a sound plan");
     experiment.start(sign).expect("a draft");
     let router = experiment.router();
-    // Requests of 50,000 units in turn, as a portfolio sends them. A token is made when it is recorded, as a host does.
-    let token = |i: u64| {
-        let unit = EntityKey(i.wrapping_mul(0x9E37_79B9) % 50_000);
+    // Requests of so many units in turn, as a portfolio sends them. A token is made when it is recorded, as a host does.
+    let token_of = |units: u64, i: u64| {
+        let unit = EntityKey(i.wrapping_mul(0x9E37_79B9) % units);
         let assignment = router.route(unit, i, NOW);
         let score = (i % 1000) as f64 / 1000.0;
         let token = ExposureToken::new(&assignment, unit, i, NOW, Some(score), score > 0.9);
@@ -118,24 +118,28 @@ fn speed() {
     };
     let bad = |token: &ExposureToken| token.request().is_multiple_of(500);
     let later = NOW.plus(days(3));
-    for shards in [1, 4] {
-        let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default(), shards);
-        let recorder = recorder.expect("sound settings");
-        measure_made(&format!("expose, {shards} shards"), token, |token| {
+    let room = RecorderConfig::default();
+    for (units, shards) in [(1000, 1), (50_000, 1), (50_000, 4)] {
+        let token = |i| token_of(units, i);
+        let recorder = ExperimentRecorder::new(&experiment, room, shards).expect("sound settings");
+        measure_made(&format!("expose, {units} units, {shards} shards"), token, |token| {
             black_box(recorder.expose(token));
         });
-        measure_made(&format!("outcome, {shards} shards"), token, |token| {
+        measure_made(&format!("outcome, {units} units, {shards} shards"), token, |token| {
             black_box(recorder.outcome(token, bad(token), later));
         });
     }
-    let statistics = ExperimentStatistics::new(&experiment, RecorderConfig::default());
-    let mut statistics = statistics.expect("sound settings");
-    measure_made("expose, one thread's own counts", token, |token| {
-        black_box(statistics.expose(token));
-    });
-    measure_made("outcome, one thread's own counts", token, |token| {
-        black_box(statistics.outcome(token, bad(token), later));
-    });
+    let mut statistics = ExperimentStatistics::new(&experiment, room).expect("sound settings");
+    for units in [1000, 50_000] {
+        let token = |i| token_of(units, i);
+        statistics = ExperimentStatistics::new(&experiment, room).expect("sound settings");
+        measure_made(&format!("expose, {units} units, a thread's own counts"), token, |token| {
+            black_box(statistics.expose(token));
+        });
+        measure_made(&format!("outcome, {units} units, a thread's own counts"), token, |token| {
+            black_box(statistics.outcome(token, bad(token), later));
+        });
+    }
     let start = Instant::now();
     let report = experiment.report(&statistics, NOW.plus(days(60)));
     println!("a report of {CALLS} requests: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);

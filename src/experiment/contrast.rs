@@ -24,9 +24,17 @@ pub(super) struct Contrast {
     pub(super) method: Method,
 }
 
+/// A metric of a challenger and the champion, phase by phase.
+struct MetricPairs {
+    arm: u8,
+    metric: Metric,
+    phases: Vec<PhasePair>,
+    events: Option<u64>,
+}
+
 /// A metric of both arms in one phase.
 struct PhasePair {
-    /// Requests that the comparison is worth: n m / (n + m).
+    /// Requests that the comparison is worth, n m / (n + m), as a share of all phases'.
     share: f64,
     champion: Measured,
     challenger: Measured,
@@ -64,27 +72,23 @@ impl Basis<'_> {
         let events = needs_labels.then(|| events[0].min(events[1]));
         let total: f64 = pairs.iter().map(|pair| pair.share).sum();
         pairs.iter_mut().for_each(|pair| pair.share /= total);
-        match pairs.first()?.champion {
-            Measured::Ratio(_) => self.contrast_of_ratios(arm, metric, &pairs, events),
-            _ => self.contrast_of_scores(arm, metric, &pairs, events),
+        let pairs = MetricPairs { arm, metric, phases: pairs, events };
+        match pairs.phases.first()?.champion {
+            Measured::Ratio(_) => self.contrast_of_ratios(&pairs),
+            _ => self.contrast_of_scores(&pairs),
         }
     }
 
     /// The phases of one arm add up cluster by cluster, because a unit is the same cluster in all of them.
-    fn contrast_of_ratios(
-        &self,
-        arm: u8,
-        metric: Metric,
-        pairs: &[PhasePair],
-        events: Option<u64>,
-    ) -> Option<Contrast> {
+    fn contrast_of_ratios(&self, pairs: &MetricPairs) -> Option<Contrast> {
+        let MetricPairs { arm, metric, ref phases, events } = *pairs;
         let over_phases = |of: fn(&PhasePair) -> &Measured| {
             let part = |pair| match of(pair) {
                 Measured::Ratio(ratio) => Some((pair.share, ratio)),
                 _ => None,
             };
             let parts: Vec<(f64, &ClusteredRatio)> =
-                pairs.iter().map(part).collect::<Option<_>>()?;
+                phases.iter().map(part).collect::<Option<_>>()?;
             ClusteredRatio::combined(&parts)
         };
         let champion = over_phases(|pair| &pair.champion)?;
@@ -122,15 +126,10 @@ impl Basis<'_> {
     }
 
     /// Metrics of the order of scores, whose phases count as independent.
-    fn contrast_of_scores(
-        &self,
-        arm: u8,
-        metric: Metric,
-        pairs: &[PhasePair],
-        events: Option<u64>,
-    ) -> Option<Contrast> {
+    fn contrast_of_scores(&self, pairs: &MetricPairs) -> Option<Contrast> {
+        let MetricPairs { arm, metric, ref phases, events } = *pairs;
         let over_phases = |of: fn(&PhasePair) -> &Measured| {
-            let parts = pairs.iter().map(|pair| (pair.share, of(pair).estimate()));
+            let parts = phases.iter().map(|pair| (pair.share, of(pair).estimate()));
             let (value, variance) = parts.fold((0.0, 0.0), |(value, variance), (share, part)| {
                 let error = share * part.standard_error;
                 (value + share * part.value, variance + error * error)
@@ -149,7 +148,7 @@ impl Basis<'_> {
         // Var B = Var A + Var (B − A) + 2 Cov (A, B − A).
         let covariance = 0.5 * (variances[1] - variances[0] - standard_error * standard_error);
         let lift = relative_lift(&champion, &estimate, covariance);
-        let method = match pairs.first()?.champion {
+        let method = match phases.first()?.champion {
             Measured::Auc(_) => Method::DeLong,
             _ => Method::Bootstrap,
         };

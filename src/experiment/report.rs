@@ -55,7 +55,7 @@ pub struct ExperimentReport {
     pub state: ExperimentState,
     /// Units that took part in the analysis; in shadow, labelled requests.
     pub units: u64,
-    /// Units that changed their arm and left the analysis.
+    /// Units that changed their arm and left rates and means; their events still count for who answered them.
     pub switchers: u64,
     /// Share of requests old enough for their label.
     pub matured: f64,

@@ -32,7 +32,8 @@ use crate::time::Timestamp;
 /// Share it by reference; one short lock on one shard per call.
 ///
 /// # Cost
-/// No allocation once an arm and a day have been seen; some ten nanoseconds.
+/// No allocation once an arm and a day have been seen, but for the memories' growth. Some 15 ns for an exposure and 25 ns
+/// for an outcome while the units fit into the cache; finding one of many that do not takes another 15 ns.
 #[derive(Debug)]
 pub struct ExperimentRecorder {
     shards: Box<[Mutex<ExperimentStatistics>]>,

@@ -60,6 +60,7 @@ impl RequestMemory {
     }
 
     /// The page of a request, to read and to add to: the caller sets a bit of it.
+    #[inline]
     pub(super) fn page(&mut self, request: u64) -> &mut Page {
         let page = request >> 6;
         let place = self.young.place(page);
@@ -120,6 +121,7 @@ impl Pages {
     }
 
     /// Where a page is, or would be put.
+    #[inline]
     fn place(&self, page: u64) -> usize {
         let mask = self.places.len() - 1;
         let mut place = (spread(page) >> 32) as usize & mask;

@@ -22,7 +22,7 @@ pub struct RecorderConfig {
     /// Requests that are remembered so that a second record of one is noticed: at least the last half of them, and up to
     /// 64 times as many where ids are neighbours. Some 64 bytes per page of 64 ids.
     pub requests: usize,
-    /// Units that are remembered, 32 to 64 bytes each with the room between them, a quarter more with CUPED. The split of
+    /// Units that are remembered, 21 to 43 bytes each with the room between them, a quarter more with CUPED. The split of
     /// the sample and rates per unit rest on them; beyond, no verdict is given.
     pub units: usize,
     /// Most days that requests are counted on.
@@ -188,6 +188,7 @@ impl ExperimentStatistics {
         self.units.join(token.unit, state, token.covariate);
     }
 
+    #[inline]
     pub(super) fn sums(&mut self, phase: u16, arm: u8) -> &mut ArmSums {
         let place = usize::from(phase) * self.n_arms + usize::from(arm);
         if place >= self.arms.len() {

@@ -104,6 +104,7 @@ impl ArmSums {
     }
 
     /// `sampled`: whether its label is to become known.
+    #[inline]
     pub(super) fn expose(&mut self, row: Scored, sampled: bool, latency_nanos: u32) {
         let sums = &mut self.exposures[usize::from(row.bucket)];
         sums[Sum::Requests as usize] += 1;
@@ -116,6 +117,7 @@ impl ArmSums {
     }
 
     /// The cohort of a day; `n_ages` places for labels. `None` for a day too many.
+    #[inline]
     pub(super) fn cohort(
         &mut self,
         day: i32,

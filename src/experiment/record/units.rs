@@ -89,6 +89,7 @@ impl UnitMemory {
     }
 
     /// Adds what is known of a unit. Of different covariates the one farthest from zero stays.
+    #[inline]
     pub(super) fn join(&mut self, unit: EntityKey, state: UnitState, covariate: i32) {
         let (place, state) = (self.place(unit), state.pack());
         let known = self.places[place].1;
@@ -113,9 +114,10 @@ impl UnitMemory {
         }
     }
 
-    /// Doubles the places once half of them are taken.
+    /// Doubles the places once three quarters of them are taken: a smaller table stays in the cache, which is worth more than
+    /// a short search.
     fn grow(&mut self) {
-        if 2 * self.len < self.places.len() {
+        if 4 * self.len < 3 * self.places.len() {
             return;
         }
         let twice = 2 * self.places.len();
@@ -162,6 +164,7 @@ impl UnitMemory {
         self.refused += other.refused;
     }
 
+    #[inline]
     fn place(&self, unit: EntityKey) -> usize {
         let mask = self.places.len() - 1;
         let mut place = (spread(unit.0) >> 32) as usize & mask;
