@@ -108,36 +108,38 @@ fn speed() {
     let experiment = Experiment::new(config, sign).expect("a sound plan");
     experiment.start(sign).expect("a draft");
     let router = experiment.router();
-    // A request in turn of 50,000 units, as a portfolio sends them.
-    let tokens: Vec<ExposureToken> = (0..CALLS)
-        .map(|i| {
-            let unit = EntityKey(i.wrapping_mul(0x9E37_79B9) % 50_000);
-            let assignment = router.route(unit, i, NOW);
-            let score = (i % 1000) as f64 / 1000.0;
-            let token = ExposureToken::new(&assignment, unit, i, NOW, Some(score), score > 0.9);
-            token.expect("everybody takes part").with_amount(1000).with_latency(500)
-        })
-        .collect();
-    for shards in [1, 4] {
-        let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default(), shards);
-        let recorder = recorder.expect("sound settings");
-        measure(&format!("expose, {shards} shards"), |i| {
-            black_box(recorder.expose(&tokens[i as usize]));
+    // Requests of so many units in turn, as a portfolio sends them. A token is made when it is recorded, as a host does.
+    let token_of = |units: u64, i: u64| {
+        let unit = EntityKey(i.wrapping_mul(0x9E37_79B9) % units);
+        let assignment = router.route(unit, i, NOW);
+        let score = (i % 1000) as f64 / 1000.0;
+        let token = ExposureToken::new(&assignment, unit, i, NOW, Some(score), score > 0.9);
+        token.expect("everybody takes part").with_amount(1000).with_latency(500)
+    };
+    let bad = |token: &ExposureToken| token.request().is_multiple_of(500);
+    let later = NOW.plus(days(3));
+    let room = RecorderConfig::default();
+    for (units, shards) in [(1000, 1), (50_000, 1), (50_000, 4)] {
+        let token = |i| token_of(units, i);
+        let recorder = ExperimentRecorder::new(&experiment, room, shards).expect("sound settings");
+        measure_made(&format!("expose, {units} units, {shards} shards"), token, |token| {
+            black_box(recorder.expose(token));
         });
-        measure(&format!("outcome, {shards} shards"), |i| {
-            let token = &tokens[i as usize];
-            black_box(recorder.outcome(token, i % 500 == 0, NOW.plus(days(3))));
+        measure_made(&format!("outcome, {units} units, {shards} shards"), token, |token| {
+            black_box(recorder.outcome(token, bad(token), later));
         });
     }
-    let statistics = ExperimentStatistics::new(&experiment, RecorderConfig::default());
-    let mut statistics = statistics.expect("sound settings");
-    measure("expose, without a lock: one thread's own counts", |i| {
-        black_box(statistics.expose(&tokens[i as usize]));
-    });
-    measure("outcome, without a lock: one thread's own counts", |i| {
-        let token = &tokens[i as usize];
-        black_box(statistics.outcome(token, i % 500 == 0, NOW.plus(days(3))));
-    });
+    let mut statistics = ExperimentStatistics::new(&experiment, room).expect("sound settings");
+    for units in [1000, 50_000] {
+        let token = |i| token_of(units, i);
+        statistics = ExperimentStatistics::new(&experiment, room).expect("sound settings");
+        measure_made(&format!("expose, {units} units, a thread's own counts"), token, |token| {
+            black_box(statistics.expose(token));
+        });
+        measure_made(&format!("outcome, {units} units, a thread's own counts"), token, |token| {
+            black_box(statistics.outcome(token, bad(token), later));
+        });
+    }
     let start = Instant::now();
     let report = experiment.report(&statistics, NOW.plus(days(60)));
     println!("a report of {CALLS} requests: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
@@ -145,16 +147,24 @@ fn speed() {
 }
 
 fn measure(name: &str, mut call: impl FnMut(u64)) {
+    measure_made(name, |i| i, |i| call(*i));
+}
+
+/// Times `call` alone, on what `make` makes of the call's number.
+fn measure_made<T>(name: &str, make: impl Fn(u64) -> T, mut call: impl FnMut(&T)) {
     const BATCH: u64 = 100;
     let mut histogram = LatencyHistogram::default();
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let (mut made, mut allocations) = (Vec::with_capacity(BATCH as usize), 0);
     for batch in 0..CALLS / BATCH {
+        made.clear();
+        made.extend((batch * BATCH..(batch + 1) * BATCH).map(&make));
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
         let start = Instant::now();
-        (batch * BATCH..(batch + 1) * BATCH).for_each(&mut call);
+        made.iter().for_each(&mut call);
         // In tenths of a nanosecond.
         histogram.record((start.elapsed().as_nanos() as u64) * 10 / BATCH);
+        allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
     }
-    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
     let tenths = |q: f64| histogram.quantile(q).unwrap_or(0) as f64 / 10.0;
     println!(
         "{name:<48} {:>6.1}  {:>6.1}   {}",

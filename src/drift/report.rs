@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::ids::ModelRef;
 use crate::monitor::{Finding, Metric};
 use crate::stats::{
-    ChiSquareTest, benjamini_hochberg, chi_square_test_merged, hellinger, jensen_shannon,
-    ks_distance, population_stability_index, two_proportion_test, wasserstein_binned,
+    ChiSquareTest, Proportion, TwoProportions, benjamini_hochberg, chi_square_test_merged,
+    hellinger, jensen_shannon, ks_distance, population_stability_index, wasserstein_binned,
 };
 use crate::time::Timestamp;
 
@@ -461,8 +461,9 @@ fn adjusted(p: &[f64]) -> impl Iterator<Item = f64> + use<> {
 }
 
 fn rate(reference: &ReferenceProfile, live: &Live) -> Option<RateDrift> {
-    let known = (reference.n_bad(), reference.n_rows());
-    let test = two_proportion_test(known, (live.labels_bad, live.labels)).ok()?;
+    let first = Proportion::new(reference.n_bad(), reference.n_rows()).ok()?;
+    let second = Proportion::new(live.labels_bad, live.labels).ok()?;
+    let test = TwoProportions { first, second }.pooled_test();
     Some(RateDrift {
         reference: reference.bad_rate(),
         live: live.labels_bad as f64 / live.labels as f64,

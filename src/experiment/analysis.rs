@@ -1,14 +1,13 @@
 //! From counts to a report. A pure function: the same counts, looks and moment give the same report.
 
 use super::basis::{Basis, Subject, Units};
+use super::comparison::{Comparison, Evidence, MetricComparison, Outcome};
 use super::maturity::DelayCurve;
 use super::measure;
-use super::plan::{Correction, Metric};
+use super::plan::{AnalysisPlan, Correction, Metric};
 use super::record::{ArmSums, ExperimentStatistics, Sum};
-use super::report::{
-    ArmReport, Comparison, Evidence, ExperimentReport, MetricComparison, PhaseReport, Verdict,
-};
-use super::verdict::verdict;
+use super::report::{ArmReport, ExperimentReport, PhaseReport};
+use super::verdict::{Verdict, verdict};
 use crate::stats::{benjamini_hochberg, holm};
 use crate::time::Timestamp;
 
@@ -22,7 +21,7 @@ impl Subject<'_> {
         let basis = Basis::new(self, statistics, now);
         let mut comparisons: Vec<Comparison> =
             config.challengers().map(|arm| basis.compare(arm)).collect();
-        adjust(&mut comparisons, plan.correction);
+        adjust(&mut comparisons, plan);
         let curve = basis.delay_curve();
         let figures = |sums: Option<&ArmSums>, arm: usize, units: Units| {
             basis.figures(sums, arm, units, curve.as_ref())
@@ -83,7 +82,7 @@ impl Basis<'_> {
         ArmReport {
             model: self.subject.config.arms[arm].clone(),
             requests: total(Sum::Requests),
-            labels: total(Sum::Labels),
+            labels: sums.map_or(0, ArmSums::labels),
             units: units.all,
             mature_units: units.rate(),
             adjusted_bad_rate: curve
@@ -95,8 +94,8 @@ impl Basis<'_> {
     }
 }
 
-/// Adjusts the p-values of all secondary metrics of all challengers together.
-fn adjust(comparisons: &mut [Comparison], correction: Correction) {
+/// Adjusts the p-values of all secondary metrics of all challengers together; what is better goes by them.
+fn adjust(comparisons: &mut [Comparison], plan: &AnalysisPlan) {
     let mut metrics: Vec<&mut MetricComparison> =
         comparisons.iter_mut().flat_map(|comparison| &mut comparison.secondary).collect();
     let p_value = |metric: &MetricComparison| match metric.evidence {
@@ -106,11 +105,16 @@ fn adjust(comparisons: &mut [Comparison], correction: Correction) {
         _ => None,
     };
     let p: Vec<f64> = metrics.iter().filter_map(|metric| p_value(metric)).collect();
-    let adjusted = match correction {
+    let adjusted = match plan.correction {
         Correction::Holm => holm(&p),
         Correction::BenjaminiHochberg => benjamini_hochberg(&p),
     };
     let Ok(adjusted) = adjusted else { return };
     let tested = metrics.iter_mut().filter(|metric| p_value(metric).is_some());
-    tested.zip(adjusted).for_each(|(metric, p)| metric.adjusted_p_value = Some(p));
+    tested.zip(adjusted).for_each(|(metric, p)| {
+        metric.adjusted_p_value = Some(p);
+        if p > plan.alpha {
+            metric.outcome = Outcome::Undecided;
+        }
+    });
 }

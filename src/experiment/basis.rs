@@ -1,12 +1,14 @@
 //! What all comparisons of a report rest on: units and requests counted once, by what is old enough.
 
+use super::allocation::Allocation;
 use super::config::ExperimentConfig;
+use super::event::{ExperimentState, Look};
 use super::maturity::{AgeCohort, DelayCurve};
 use super::plan::Metric;
-use super::record::{ArmSums, Cohort, ExperimentStatistics, Sum};
+use super::record::{ArmSums, Cohort, ExperimentStatistics, N_BUCKETS, Sum, UnitState};
 use super::router::HashRouter;
 use super::srm::SampleRatio;
-use super::state::{ExperimentState, Look};
+use crate::ids::EntityKey;
 use crate::seed::Seed;
 use crate::stats::{Proportion, log_rank};
 use crate::time::Timestamp;
@@ -28,6 +30,8 @@ pub(super) struct Units {
     pub(super) all: u64,
     pub(super) mature: u64,
     pub(super) mature_bad: u64,
+    /// Bad by the labels so far, of all.
+    pub(super) known_bad: u64,
 }
 
 impl Units {
@@ -35,6 +39,26 @@ impl Units {
     pub(super) fn rate(&self) -> Option<Proportion> {
         Proportion::new(self.mature_bad, self.mature).ok()
     }
+}
+
+/// Units of one phase, by arm. Each is in one phase: that of its first request, or of its first bad one.
+#[derive(Debug, Clone)]
+pub(super) struct PhaseUnits {
+    /// First seen.
+    pub(super) first: Vec<u64>,
+    /// First bad on a day whose labels are complete.
+    pub(super) mature_bad: Vec<u64>,
+    /// First bad by the labels so far.
+    pub(super) known_bad: Vec<u64>,
+}
+
+/// The covariate over the units of one arm that are in the analysis.
+#[derive(Debug, Clone)]
+pub(super) struct Covariates {
+    /// By variance bucket: sum, units.
+    pub(super) buckets: Vec<(i64, i64)>,
+    /// Over mature units, beside whether they were bad: Σ x, Σ x², Σ x of the bad.
+    pub(super) mature: (i64, i128, i64),
 }
 
 #[derive(Debug)]
@@ -45,11 +69,16 @@ pub(super) struct Basis<'a> {
     today: i64,
     /// The phase that is running, or was last.
     pub(super) phase: u16,
+    /// By arm, those whose arm has never changed.
     pub(super) units: Vec<Units>,
     /// Units that changed their arm.
     pub(super) switchers: u64,
-    /// Slots that each arm has always held.
-    pub(super) unmoved_ppm: Vec<u32>,
+    /// All units, by phase.
+    pub(super) phase_units: Vec<PhaseUnits>,
+    /// By arm, where the plan asks for CUPED.
+    pub(super) covariates: Vec<Covariates>,
+    /// Shares of each phase in parts per million.
+    pub(super) weights_ppm: Vec<Vec<u32>>,
     /// Each arm's counts over all phases.
     pub(super) pooled: Vec<Option<ArmSums>>,
     /// Share of the planned size.
@@ -74,10 +103,12 @@ impl<'a> Basis<'a> {
             (0..n_arms).map(|arm| pool(statistics, phases.len(), arm)).collect();
         // In shadow every arm counts every request.
         let counted = if subject.config.routing.shadow { &pooled[..1] } else { &pooled[..] };
-        let total = |sum: Sum| -> u64 {
-            counted.iter().flatten().map(|arm| arm.total(sum).unsigned_abs()).sum()
-        };
-        let (labels, requests) = (total(Sum::Labels), total(Sum::Requests));
+        let counted = || counted.iter().flatten();
+        let labels = counted().map(ArmSums::labels).sum();
+        let requests = counted().map(|arm| arm.total(Sum::Requests).unsigned_abs()).sum();
+        let none = || vec![0; n_arms];
+        let phase_units = PhaseUnits { first: none(), mature_bad: none(), known_bad: none() };
+        let covariates = Covariates { buckets: vec![(0, 0); N_BUCKETS], mature: (0, 0, 0) };
         let mut basis = Basis {
             subject,
             statistics,
@@ -85,7 +116,9 @@ impl<'a> Basis<'a> {
             phase: phases.len() as u16 - 1,
             units: vec![Units::default(); n_arms],
             switchers: 0,
-            unmoved_ppm: last.unmoved_ppm(),
+            phase_units: vec![phase_units; phases.len()],
+            covariates: vec![covariates; if plan.cuped { n_arms } else { 0 }],
+            weights_ppm: phases.iter().map(Allocation::weights_ppm).collect(),
             pooled,
             information: labels as f64 / plan.planned_requests as f64,
             mature_units: 0,
@@ -94,22 +127,49 @@ impl<'a> Basis<'a> {
             stopped: matches!(subject.state, ExperimentState::Stopped | ExperimentState::Decided),
             seed: Seed(statistics.experiment),
         };
-        for (unit, state) in statistics.units() {
-            if !basis.shadow() && last.owner(subject.router.slot(unit)).moved {
-                basis.switchers += 1;
-                continue;
-            }
-            let mature = basis.is_mature(state.first_day);
-            let Some(arm) = basis.units.get_mut(usize::from(state.arm)) else { continue };
-            arm.all += 1;
-            arm.mature += u64::from(mature);
-            arm.mature_bad += u64::from(mature && state.bad);
+        for (unit, state, covariate) in statistics.units() {
+            basis.count(unit, state, covariate, last);
         }
         basis.mature_units = basis.units.iter().map(|arm| arm.mature).sum();
         if plan.primary == Metric::UnitBadRate {
             basis.information = basis.mature_units as f64 / plan.planned_units as f64;
         }
         basis
+    }
+
+    fn count(&mut self, unit: EntityKey, state: UnitState, covariate: i32, last: &Allocation) {
+        let UnitState { first, bad } = state;
+        if let Some(count) = self.phase_units.get_mut(first.phase()).map(|phase| &mut phase.first) {
+            count[first.arm()] += 1;
+        }
+        if let Some(bad) = bad {
+            let mature = self.is_mature(bad.day());
+            if let Some(phase) = self.phase_units.get_mut(bad.phase()) {
+                phase.known_bad[bad.arm()] += 1;
+                phase.mature_bad[bad.arm()] += u64::from(mature);
+            }
+        }
+        let router = self.subject.router;
+        if !self.shadow() && last.owner(router.slot(unit)).moved {
+            self.switchers += 1;
+            return;
+        }
+        let (mature, bad) = (self.is_mature(first.day()), bad.is_some());
+        let arm = &mut self.units[first.arm()];
+        arm.all += 1;
+        arm.known_bad += u64::from(bad);
+        arm.mature += u64::from(mature);
+        arm.mature_bad += u64::from(mature && bad);
+        if let Some(sums) = self.covariates.get_mut(first.arm()) {
+            let x = i64::from(covariate);
+            let bucket = &mut sums.buckets[usize::from(router.bucket(unit))];
+            *bucket = (bucket.0 + x, bucket.1 + 1);
+            if mature {
+                sums.mature.0 += x;
+                sums.mature.1 += i128::from(x * x);
+                sums.mature.2 += if bad { x } else { 0 };
+            }
+        }
     }
 
     pub(super) fn shadow(&self) -> bool {
@@ -131,14 +191,17 @@ impl<'a> Basis<'a> {
         if all > 0 { mature as f64 / all as f64 } else { 0.0 }
     }
 
-    /// Whether units fell into arms as planned; in shadow they do not fall.
+    /// Whether units fell into arms as planned, phase by phase; in shadow they do not fall.
     pub(super) fn sample_ratio(&self) -> Option<SampleRatio> {
-        if self.shadow() || self.units.iter().all(|arm| arm.all == 0) {
+        let seen = |phase: &PhaseUnits| phase.first.iter().any(|count| *count > 0);
+        if self.shadow() || !self.phase_units.iter().any(seen) {
             return None;
         }
-        let observed: Vec<u64> = self.units.iter().map(|arm| arm.all).collect();
-        let planned: Vec<f64> = self.unmoved_ppm.iter().map(|&ppm| f64::from(ppm)).collect();
-        SampleRatio::new(&observed, &planned).ok()
+        let phases = self.phase_units.iter().zip(&self.weights_ppm);
+        let phases: Vec<(Vec<u64>, Vec<f64>)> = phases
+            .map(|(units, ppm)| (units.first.clone(), ppm.iter().map(|&w| f64::from(w)).collect()))
+            .collect();
+        SampleRatio::over_phases(&phases).ok()
     }
 
     /// How bad labels of all arms came in, by days that are complete.

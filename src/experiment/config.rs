@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bandit::ThompsonConfig;
 use super::plan::AnalysisPlan;
-use super::router::RoutingConfig;
+use super::routing::RoutingConfig;
 use super::slot::SLOTS;
 use crate::codec;
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use rand_chacha::rand_core::RngCore;
 
 use super::plan::Metric;
-use super::record::{ArmSums, N_BINS, N_BUCKETS, PAIR_BINS, PairSums, Sum};
+use super::record::{ArmSums, LOSS_ONE, N_BINS, N_BUCKETS, PAIR_BINS, PairSums, Sum, WEIGHT_ONE};
 use crate::seed::Seed;
 use crate::stats::special::normal_isf;
 use crate::stats::{AucComparison, AucEstimate, ClusteredRatio, Estimate, WeightedBins};
@@ -71,33 +71,14 @@ pub(super) fn measure(
     ClusteredRatio::new(clusters).map(Measured::Ratio)
 }
 
-/// Challenger less champion, where each has requests of its own.
-pub(super) fn difference(champion: &Measured, challenger: &Measured) -> Estimate {
-    let (a, b) = (champion.estimate(), challenger.estimate());
-    let standard_error = a.standard_error.hypot(b.standard_error);
-    Estimate { value: b.value - a.value, standard_error }
-}
-
-/// Challenger less champion on the same requests.
-pub(super) fn paired_difference(
-    metric: Metric,
-    champion: &Measured,
-    challenger: &Measured,
-    pair: Option<&PairSums>,
-    seed: Seed,
-) -> Estimate {
-    let apart = difference(champion, challenger);
-    if let (Measured::Ratio(a), Measured::Ratio(b)) = (champion, challenger) {
-        return ClusteredRatio::paired_difference(a, b).unwrap_or(apart);
-    }
-    let Some(pair) = pair else { return apart };
-    // The joint counts have coarser bins and give the error; the value stays that of the arms.
-    let standard_error = match functional(metric) {
+/// Standard error of challenger less champion on the same requests, for a metric of the score's order; the joint counts
+/// have coarser bins than the arms, and give no more than the error.
+pub(super) fn paired_error(metric: Metric, pair: &PairSums, seed: Seed) -> Option<f64> {
+    match functional(metric) {
         Some(functional) => resampled_pair(pair, functional, seed),
         None => AucComparison::paired_from_counts(&pair.bad, &pair.good, PAIR_BINS)
             .map(|comparison| comparison.standard_error),
-    };
-    Estimate { standard_error: standard_error.unwrap_or(apart.standard_error), ..apart }
+    }
 }
 
 /// Sums of one bucket, by name.
@@ -122,8 +103,8 @@ fn ratio_parts(metric: Metric, minor_units: f64) -> Option<impl Fn(Bucket<'_>) -
             Metric::Precision => (tp, tp + fp),
             Metric::Recall => (tp, tp + fn_),
             Metric::F1 => (2.0 * tp, 2.0 * tp + fp + fn_),
-            Metric::LogLoss => (sum(Sum::LogLoss) / 65_536.0, sum(Sum::Scored)),
-            Metric::Brier => (sum(Sum::Brier) / 65_536.0, sum(Sum::Scored)),
+            Metric::LogLoss => (sum(Sum::LogLoss) / LOSS_ONE, sum(Sum::Scored)),
+            Metric::Brier => (sum(Sum::Brier) / LOSS_ONE, sum(Sum::Scored)),
             Metric::Cost => (sum(Sum::Cost) / minor_units, labelled),
             Metric::Latency => (sum(Sum::Latency) / 1000.0, sum(Sum::Requests)),
             _ => (0.0, 0.0),
@@ -131,19 +112,13 @@ fn ratio_parts(metric: Metric, minor_units: f64) -> Option<impl Fn(Bucket<'_>) -
     })
 }
 
-/// How many of the requests whose label is to become known have one.
-pub(super) fn label_coverage(sums: &ArmSums) -> Option<ClusteredRatio> {
-    let sum = |bucket: usize, sum: Sum| sums.of_bucket(bucket, sum) as f64;
-    ClusteredRatio::new((0..N_BUCKETS).map(|b| (sum(b, Sum::Labels), sum(b, Sum::Sampled))))
-}
-
 /// Weights of bad and of good rows by score bin.
 fn class_bins(sums: &ArmSums) -> (WeightedBins, WeightedBins) {
-    // Weights are steps of 1/1024, their squares of 1/1024².
+    let one = WEIGHT_ONE as f64;
     let scaled = |bins: &[u64], step: f64| bins.iter().map(|&bin| bin as f64 / step).collect();
     let class = |first: usize| WeightedBins {
-        weights: scaled(&sums.bins[first], 1024.0),
-        squares: scaled(&sums.bins[first + 1], 1024.0 * 1024.0),
+        weights: scaled(&sums.bins[first], one),
+        squares: scaled(&sums.bins[first + 1], one * one),
     };
     debug_assert_eq!(sums.bins[0].len(), N_BINS);
     (class(0), class(2))

@@ -39,40 +39,55 @@
 
 mod allocation;
 mod analysis;
+mod assignment;
 mod bandit;
 mod basis;
+mod comparison;
 mod config;
+mod contrast;
+mod coverage;
+mod display;
+mod event;
 mod evidence;
+mod guardrail;
+mod life;
+mod look;
 mod maturity;
 mod measure;
 mod plan;
 mod record;
 mod report;
 mod router;
+mod routing;
+mod rules;
 mod sequential;
+mod sizing;
 mod slot;
 mod srm;
-mod state;
 mod token;
 mod verdict;
 
 pub use allocation::{Allocation, MAX_ARMS, Owner};
+pub use assignment::{Assignment, AssignmentReason, Router};
 pub use bandit::{ThompsonConfig, chance_of_lowest};
+pub use comparison::{
+    BandCoverage, Comparison, Evidence, GuardrailReport, GuardrailStatus, LabelCoverage, Method,
+    MetricComparison, Outcome, Scale,
+};
 pub use config::{CanaryStep, ExperimentConfig, Mode};
+pub use event::{ExperimentEvent, ExperimentState, Look, StopReason};
+pub use life::Experiment;
+pub use look::Step;
 pub use maturity::{AgeCohort, DelayCurve};
 pub use plan::{AnalysisPlan, Correction, Direction, Guardrail, Inference, Metric};
 pub use record::{
     ExperimentRecorder, ExperimentStatistics, Recorded, RecorderConfig, RecorderCounters,
 };
-pub use report::{
-    ArmReport, Comparison, Doubt, Evidence, ExperimentReport, GuardrailReport, GuardrailStatus,
-    Method, MetricComparison, Outcome, PhaseReport, Scale, Verdict,
-};
-pub use router::{
-    Assignment, AssignmentReason, HashRouter, Holdout, LayerRange, Router, RoutingConfig,
-};
-pub use sequential::{EventProcess, NormalMixture, Spending, boundaries};
+pub use report::{ArmReport, ExperimentReport, PhaseReport};
+pub use router::HashRouter;
+pub use routing::{Holdout, LayerRange, RoutingConfig};
+pub use sequential::{EventProcess, NormalMixture, Spending, boundaries, crossing_probability};
 pub use slot::SLOTS;
 pub use srm::{SampleRatio, multinomial_ln_e};
-pub use state::{Experiment, ExperimentEvent, ExperimentState, Look, Step, StopReason};
 pub use token::ExposureToken;
+pub use verdict::{Doubt, Verdict};

@@ -114,8 +114,9 @@ impl fmt::Display for Metric {
 #[non_exhaustive]
 pub enum Inference {
     /// The event e-process: in which arm each bad unit falls, or in shadow which of two arms is right where only one is.
-    /// Exact at every look, however rare the events and uneven the arms. For [`Metric::UnitBadRate`], in shadow for
-    /// [`Metric::Accuracy`].
+    /// Exact at every look, however rare the events and uneven the arms. For [`Metric::UnitBadRate`], where each unit counts
+    /// once, with the phase and arm that answered its first bad request; in shadow for [`Metric::Accuracy`], where requests
+    /// are taken as independent (plan a confidence sequence if one unit makes many).
     EventProcess {
         /// Weight of the prior, in events: 20 to 100. It costs or gains power, never validity.
         strength: f64,
@@ -164,8 +165,16 @@ pub struct AnalysisPlan {
     pub direction: Direction,
     /// Chance of shipping or rejecting a challenger that is no different, over all challengers and looks.
     pub alpha: f64,
+    /// Chance of seeing the difference that the size is planned for; see
+    /// [`ExperimentConfig::units_for_rates`](super::ExperimentConfig::units_for_rates).
+    pub power: f64,
     /// How evidence is weighed.
     pub inference: Inference,
+    /// Whether what was known of the units before the experiment
+    /// ([`with_covariate`](super::ExposureToken::with_covariate)) is taken out of differences (CUPED): of all rates, shares
+    /// and means, where each arm has units of its own. The event process and the areas know no such thing.
+    #[serde(default)]
+    pub cuped: bool,
     /// Mature units that the experiment is planned for, all arms together. Evidence on [`Metric::UnitBadRate`] is most
     /// precise around here; where that is the primary metric, it is the end of a plan with an end.
     pub planned_units: u64,
@@ -196,7 +205,7 @@ pub struct AnalysisPlan {
 
 impl AnalysisPlan {
     /// Decides by `primary` in its own direction: α 5 % by the event e-process for [`Metric::UnitBadRate`] and by a
-    /// confidence sequence for all others, 30 events per arm, labels mature after 30 days, 95 % of units mature, alarms at
+    /// confidence sequence for all others, power 80 %, no CUPED, 30 events per arm, labels mature after 30 days, 95 % of units mature, alarms at
     /// 0.1 % (split) and 5 % (guardrails), default costs.
     pub fn new(primary: Metric, planned_units: u64, planned_requests: u64) -> Self {
         let inference = match primary {
@@ -207,7 +216,9 @@ impl AnalysisPlan {
             primary,
             direction: primary.direction(),
             alpha: 0.05,
+            power: 0.8,
             inference,
+            cuped: false,
             planned_units,
             planned_requests,
             secondary: Vec::new(),
@@ -231,6 +242,14 @@ impl AnalysisPlan {
         let within = |x: f64| x > 0.0 && x < 1.0;
         if ![self.alpha, self.guardrail_alpha, self.srm_alpha].into_iter().all(within) {
             return refuse("error probabilities lie between 0 and 1".into());
+        }
+        if !(self.power > self.alpha && self.power < 1.0) {
+            return refuse("the power lies between α and 1".into());
+        }
+        if self.cuped && shadow {
+            return refuse(
+                "in shadow all arms share the units: nothing for CUPED to take out".into(),
+            );
         }
         let planned = self.planned_units.min(self.planned_requests);
         if !(0.0..=1.0).contains(&self.min_matured) || planned == 0 {

@@ -1,215 +1,16 @@
-//! Which arm answers a request.
+//! The default router: a frozen hash.
 
-use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use serde::{Deserialize, Serialize};
-
 use super::allocation::{Allocation, Owner};
+use super::assignment::{Assignment, AssignmentReason, Router};
+use super::routing::RoutingConfig;
 use super::slot::{Purpose, SLOTS, Stream};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::EntityKey;
 use crate::seed::stable_hash;
 use crate::time::Timestamp;
-
-/// Which arm answers a request, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Assignment {
-    /// Experiment by the [hash of its salt](HashRouter::experiment); 0 where there is none.
-    pub experiment: u64,
-    /// Position of the arm; 0 is the champion.
-    pub arm: u8,
-    /// Why that arm.
-    pub reason: AssignmentReason,
-    /// Phase, from 0; a new one starts whenever shares change.
-    pub phase: u16,
-    /// Whether the unit was another arm's in an earlier phase.
-    pub moved: bool,
-    /// Variance bucket of the unit, the same in every arm.
-    pub bucket: u8,
-    /// Whether the other arms score the request too, for comparison.
-    pub shadow: bool,
-    /// Whether the request passes even if the model asks for a review, so that its label becomes known.
-    pub let_through: bool,
-    /// Share of requests that are let through, in parts per million; 0 if labels come for reviewed requests as well.
-    pub let_through_ppm: u32,
-}
-
-/// Why an arm answers. Only [`Assigned`](Self::Assigned) requests belong to the experiment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum AssignmentReason {
-    /// By the unit's slot.
-    Assigned,
-    /// The unit is not among those exposed yet: champion.
-    NotExposed,
-    /// The unit is on the list of overrides.
-    Override,
-    /// The unit is held out of all experiments that share the holdout: champion.
-    Holdout,
-    /// The unit's slot in the layer belongs to another experiment: champion.
-    LayerExcluded,
-    /// The experiment has not been started, or is stopped: champion.
-    NotRunning,
-    /// It starts later, or has ended by its schedule: champion.
-    OutsideSchedule,
-    /// It is paused: champion.
-    Paused,
-    /// The kill switch was thrown: champion.
-    Killed,
-}
-
-impl Assignment {
-    /// The champion, outside of any experiment.
-    pub const fn champion() -> Self {
-        Assignment {
-            experiment: 0,
-            arm: 0,
-            reason: AssignmentReason::NotRunning,
-            phase: 0,
-            moved: false,
-            bucket: 0,
-            shadow: false,
-            let_through: false,
-            let_through_ppm: 0,
-        }
-    }
-}
-
-/// Decides which version answers.
-///
-/// # Contract
-/// Sticky: a function of the unit and the router's settings, so that one customer is not sent back and forth; only
-/// [`let_through`](Assignment::let_through) depends on the request. The same key gets the same arm until the settings
-/// change, whatever the process or machine. Never fails; where nothing is running, arm 0 (the champion) answers.
-///
-/// # Concurrency
-/// Any number of threads route at once, without a lock.
-///
-/// # Cost
-/// No allocation; the default takes some ten nanoseconds.
-pub trait Router: Debug + Send + Sync + 'static {
-    /// The arm that answers a request of this unit with this id, made at this moment.
-    fn route(&self, unit: EntityKey, request: u64, at: Timestamp) -> Assignment;
-
-    /// Number of arms, at least 1; [`route`](Self::route) stays below it.
-    fn n_arms(&self) -> usize;
-}
-
-/// How units are spread over arms. All of it but `exposure_ppm` and `weights_ppm` is frozen once the experiment runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RoutingConfig {
-    /// Names the experiment: another salt, another and independent assignment.
-    pub salt: String,
-    /// Share of each arm among exposed units in parts per million, the champion first; together 1,000,000.
-    pub weights_ppm: Vec<u32>,
-    /// Share of units that take part. Raising it moves nobody who takes part already.
-    #[serde(default = "everybody")]
-    pub exposure_ppm: u32,
-    /// A share of a layer, for experiments that must not meet in one unit.
-    #[serde(default)]
-    pub layer: Option<LayerRange>,
-    /// Units that take part in no experiment with this holdout.
-    #[serde(default)]
-    pub holdout: Option<Holdout>,
-    /// Units with a fixed arm; their requests are no part of the analysis.
-    #[serde(default)]
-    pub overrides: Vec<(EntityKey, u8)>,
-    /// Share of requests, in parts per million, that pass although the model asks for a review: the only way to learn
-    /// the labels of what a model stops. 0 where labels come for reviewed requests as well.
-    #[serde(default)]
-    pub let_through_ppm: u32,
-    /// Every arm scores every request and the champion answers.
-    #[serde(default)]
-    pub shadow: bool,
-    /// First moment of the experiment.
-    #[serde(default)]
-    pub start: Option<Timestamp>,
-    /// First moment after it.
-    #[serde(default)]
-    pub end: Option<Timestamp>,
-}
-
-fn everybody() -> u32 {
-    SLOTS
-}
-
-/// Slots of a layer that belong to one experiment. Experiments with different ranges of one layer never share a unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LayerRange {
-    /// Name of the layer, its salt.
-    pub layer: String,
-    /// First slot.
-    pub from: u32,
-    /// First slot after the range, at most 1,000,000.
-    pub to: u32,
-}
-
-impl LayerRange {
-    /// Whether some unit belongs to both.
-    pub fn overlaps(&self, other: &LayerRange) -> bool {
-        self.layer == other.layer && self.from < other.to && other.from < self.to
-    }
-}
-
-/// Units kept out of experiments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Holdout {
-    /// Name of the holdout, its salt.
-    pub name: String,
-    /// Their share in parts per million.
-    pub share_ppm: u32,
-}
-
-impl RoutingConfig {
-    /// All units take part, nobody is let through, no schedule.
-    pub fn new(salt: &str, weights_ppm: &[u32]) -> Self {
-        RoutingConfig {
-            salt: salt.to_owned(),
-            weights_ppm: weights_ppm.to_vec(),
-            exposure_ppm: SLOTS,
-            layer: None,
-            holdout: None,
-            overrides: Vec::new(),
-            let_through_ppm: 0,
-            shadow: false,
-            start: None,
-            end: None,
-        }
-    }
-
-    /// # Errors
-    /// `InvalidConfig` naming what cannot be: an empty salt, shares that do not add up, a share above a million, an empty
-    /// layer range, an override twice or to an arm that is not there, an end before the start.
-    pub fn check(&self) -> Result<()> {
-        let refuse = |reason: String| Err(Error::config("routing", reason));
-        let n_arms = Allocation::new(&self.weights_ppm)?.n_arms();
-        if self.salt.is_empty() {
-            return refuse("needs a salt".into());
-        }
-        let holdout = self.holdout.as_ref().map_or(0, |holdout| holdout.share_ppm);
-        if [self.exposure_ppm, holdout, self.let_through_ppm].iter().any(|share| *share > SLOTS) {
-            return refuse(format!("a share is above {SLOTS} parts per million"));
-        }
-        if self.layer.as_ref().is_some_and(|layer| layer.from >= layer.to || layer.to > SLOTS) {
-            return refuse("the layer's range is empty or ends above 1,000,000".into());
-        }
-        let mut units: Vec<EntityKey> = self.overrides.iter().map(|(unit, _)| *unit).collect();
-        units.sort_unstable();
-        let twice = units.windows(2).any(|pair| pair[0] == pair[1]);
-        if twice || self.overrides.iter().any(|(_, arm)| usize::from(*arm) >= n_arms) {
-            return refuse("an override names a unit twice or an arm that is not there".into());
-        }
-        if self.start.zip(self.end).is_some_and(|(start, end)| end <= start) {
-            return refuse("ends before it starts".into());
-        }
-        Ok(())
-    }
-}
 
 /// Whether the router sends units to the challengers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,6 +144,11 @@ impl HashRouter {
         self.streams.arm.slot(unit)
     }
 
+    /// The unit's variance bucket.
+    pub(super) fn bucket(&self, unit: EntityKey) -> u8 {
+        self.streams.bucket.place(unit.0, 256) as u8
+    }
+
     /// The allocations of all phases so far.
     pub fn allocations(&self) -> Vec<Allocation> {
         let phases = self.phases.iter().map_while(OnceLock::get);
@@ -356,6 +162,15 @@ impl HashRouter {
 
     pub(super) fn switch(&self, to: Switch) {
         self.switch.store(to as u8, Ordering::Relaxed);
+    }
+
+    /// Throws the kill switch where units are routed, or would be after a pause.
+    pub(super) fn kill(&self) {
+        for live in [Switch::On, Switch::Paused] {
+            let (from, to) = (live as u8, Switch::Killed as u8);
+            // Another state than `live` stays as it is.
+            let _ = self.switch.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn set_exposure(&self, exposure_ppm: u32) {
@@ -430,7 +245,7 @@ impl Router for HashRouter {
             arm,
             moved,
             reason: AssignmentReason::Assigned,
-            bucket: streams.bucket.place(unit.0, 256) as u8,
+            bucket: self.bucket(unit),
             shadow,
             let_through: let_through_ppm > 0
                 && streams.let_through.place(request, SLOTS) < let_through_ppm,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::allocation::MAX_ARMS;
-use super::router::{Assignment, AssignmentReason};
+use super::assignment::{Assignment, AssignmentReason};
 use crate::error::{Error, Result};
 use crate::ids::EntityKey;
 use crate::time::Timestamp;
@@ -20,6 +20,8 @@ pub struct ExposureToken {
     /// Minor units.
     pub(super) amount: i64,
     pub(super) latency_nanos: u32,
+    /// What was known of the unit before the experiment.
+    pub(super) covariate: i32,
     /// Chance that the label becomes known, in parts per million; 0 for a request whose label is no part of the sample.
     pub(super) label_ppm: u32,
     /// Scores in steps of 2⁻³².
@@ -38,7 +40,7 @@ const SHADOW: u8 = 2;
 
 impl ExposureToken {
     /// Bytes of a token.
-    pub const LEN: usize = 92;
+    pub const LEN: usize = 96;
 
     /// The token of a request, by the arm that answered it; `alert` is what that arm's model says, whether or not the
     /// request was let through. `None` for a request that is no part of an experiment.
@@ -68,6 +70,7 @@ impl ExposureToken {
             at,
             amount: 0,
             latency_nanos: 0,
+            covariate: 0,
             label_ppm,
             scores: [0; MAX_ARMS],
             scored: 0,
@@ -90,6 +93,15 @@ impl ExposureToken {
     #[must_use]
     pub fn with_latency(self, nanos: u64) -> Self {
         ExposureToken { latency_nanos: u32::try_from(nanos).unwrap_or(u32::MAX), ..self }
+    }
+
+    /// With what was known of the unit before the experiment began and goes with what the plan measures, such as its
+    /// requests or its losses of the month before, as a whole number of any scale: what
+    /// [`AnalysisPlan::cuped`](super::AnalysisPlan::cuped) takes out of the differences. The same for all requests of a unit;
+    /// 0 where nothing was known.
+    #[must_use]
+    pub fn with_covariate(self, covariate: i32) -> Self {
+        ExposureToken { covariate, ..self }
     }
 
     /// With what another arm says of the same request, in shadow. A score outside `0.0..=1.0` or NaN is none; an arm that
@@ -141,8 +153,13 @@ impl ExposureToken {
 
     /// What an arm scored, to 2⁻³²; `None` if it did not.
     pub fn score(&self, arm: u8) -> Option<f64> {
+        self.score_steps(arm).map(|steps| f64::from(steps) / 4_294_967_296.0)
+    }
+
+    /// The same in steps of 2⁻³².
+    pub(super) fn score_steps(&self, arm: u8) -> Option<u32> {
         let scored = usize::from(arm) < MAX_ARMS && self.scored & (1 << arm) != 0;
-        scored.then(|| f64::from(self.scores[usize::from(arm)]) / 4_294_967_296.0)
+        scored.then(|| self.scores[usize::from(arm)])
     }
 
     /// Whether an arm asked for a review.
@@ -175,6 +192,7 @@ impl ExposureToken {
         put(&self.amount.to_le_bytes());
         put(&self.latency_nanos.to_le_bytes());
         put(&self.label_ppm.to_le_bytes());
+        put(&self.covariate.to_le_bytes());
         self.scores.iter().for_each(|score| put(&score.to_le_bytes()));
         let checksum = crc32fast::hash(&bytes[..BODY]);
         bytes[BODY..].copy_from_slice(&checksum.to_le_bytes());
@@ -212,7 +230,8 @@ impl ExposureToken {
             amount: u64_at(40) as i64,
             latency_nanos: u32_at(48),
             label_ppm: u32_at(52),
-            scores: std::array::from_fn(|arm| u32_at(56 + 4 * arm)),
+            covariate: u32_at(56) as i32,
+            scores: std::array::from_fn(|arm| u32_at(60 + 4 * arm)),
         };
         if usize::from(token.arm) >= MAX_ARMS || token.label_ppm > 1_000_000 {
             return refuse("names an arm or a chance that cannot be");
@@ -221,7 +240,7 @@ impl ExposureToken {
     }
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const BODY: usize = ExposureToken::LEN - 4;
 
 #[cfg(test)]
@@ -241,6 +260,7 @@ mod tests {
     #[test]
     fn bytes_round_trip_and_any_flipped_bit_is_noticed() {
         let token = token(&assigned(0, false), 0.25, true).with_amount(-5).with_latency(1 << 40);
+        let token = token.with_covariate(-70_000);
         let token = token.with_score(0, Some(f64::NAN), true).with_score(200, Some(0.1), true);
         let bytes = token.to_bytes();
         assert_eq!(ExposureToken::from_bytes(&bytes).unwrap(), token);

@@ -1,8 +1,8 @@
-//! The χ² test of homogeneity, Cramér's V, and the test of two proportions.
+//! The χ² test of homogeneity, and Cramér's V.
 
 use serde::{Deserialize, Serialize};
 
-use super::special::{chi_squared_sf, normal_two_sided};
+use super::special::chi_squared_sf;
 use crate::error::{Error, Result};
 
 /// Outcome of a χ² test on two rows of counts.
@@ -96,38 +96,4 @@ fn test(pairs: impl Iterator<Item = (f64, f64)>, n: f64, m: f64) -> ChiSquareTes
         cramers_v: if degrees == 0 { 0.0 } else { phi.sqrt() },
         cramers_v_corrected: corrected,
     }
-}
-
-/// Outcome of a test of two proportions.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ProportionTest {
-    /// The second proportion less the first, in standard errors under the pooled proportion.
-    pub z: f64,
-    /// Chance of a difference at least as large, either way, if both were the same.
-    pub p_value: f64,
-}
-
-/// Compares `hits` of `n` rows with `hits` of `n` others by the pooled z test, two-sided, without continuity correction. 0 and
-/// 1 where nothing differs for want of a hit or a miss. O(1).
-///
-/// # Errors
-/// `InvalidInput` for more hits than rows, `Empty` for no rows.
-pub fn two_proportion_test(first: (u64, u64), second: (u64, u64)) -> Result<ProportionTest> {
-    for (hits, n) in [first, second] {
-        if n == 0 {
-            return Err(Error::Empty { what: "proportion".into() });
-        }
-        if hits > n {
-            return Err(Error::input("proportion", format!("{hits} of {n} rows")));
-        }
-    }
-    let share = |(hits, n): (u64, u64)| hits as f64 / n as f64;
-    let (n, m) = (first.1 as f64, second.1 as f64);
-    let pooled = (first.0 as f64 + second.0 as f64) / (n + m);
-    let error = (pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m)).sqrt();
-    if error == 0.0 {
-        return Ok(ProportionTest { z: 0.0, p_value: 1.0 });
-    }
-    let z = (share(second) - share(first)) / error;
-    Ok(ProportionTest { z, p_value: normal_two_sided(z) })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ratio::ClusteredRatio;
 use super::welch::{SampleMoments, WelchTest};
 use crate::error::{Error, Result};
 
@@ -45,6 +46,11 @@ impl CovariateSums {
         let xx = self.xx - self.x * self.x / n;
         let yy = self.yy - self.y * self.y / n;
         (xx.max(0.0), yy.max(0.0), self.xy - self.x * self.y / n)
+    }
+
+    /// Mean and variance of y alone; `None` for fewer than two units.
+    pub(crate) fn plain(&self) -> Option<SampleMoments> {
+        (self.n > 1).then(|| self.adjusted(0.0, 0.0))
     }
 
     /// Mean and variance of y − θ (x − `x_mean`).
@@ -91,6 +97,31 @@ impl Cuped {
         let test = WelchTest::new(&first, &second)?;
         Ok(Cuped { theta, first_mean: first.mean, second_mean: second.mean, test })
     }
+}
+
+/// The same for measures that are ratios over clusters: `y` of either arm with the part taken out that the covariate `x`
+/// explains, ready to be compared. Clusters of `x` and `y` must be the same, arm by arm; θ comes from what is left around
+/// each arm's own ratio. `None` if clusters differ in number or the covariate has no spread.
+pub fn cuped_ratios(
+    first: (&ClusteredRatio, &ClusteredRatio),
+    second: (&ClusteredRatio, &ClusteredRatio),
+) -> Option<(ClusteredRatio, ClusteredRatio)> {
+    let arms = [first, second];
+    // Per cluster, so that θ does not depend on how many there are.
+    let pooled = |of: fn(&(&ClusteredRatio, &ClusteredRatio)) -> f64| -> f64 {
+        let scaled = arms.iter().map(|arm| of(arm) * (arm.0.n_clusters() as f64 - 1.0));
+        scaled.zip(arms).map(|(sum, arm)| sum * arm.0.n_clusters() as f64).sum()
+    };
+    let (xy, xx) = (pooled(|(x, y)| x.covariance(y)), pooled(|(x, _)| x.variance()));
+    if xx <= 0.0 {
+        return None;
+    }
+    let theta = xy / xx;
+    // What is not centred of the covariate cancels in the difference of the arms.
+    let adjusted = |(x, y): (&ClusteredRatio, &ClusteredRatio)| {
+        ClusteredRatio::combined(&[(1.0, y), (-theta, x)])
+    };
+    Some((adjusted(first)?, adjusted(second)?))
 }
 
 #[cfg(test)]

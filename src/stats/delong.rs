@@ -66,11 +66,7 @@ impl AucEstimate {
             let (lower, upper) = ((self.auc - slack).max(0.0), (self.auc + slack).min(1.0));
             return Ok(Interval { lower, upper });
         }
-        let logit = (self.auc / (1.0 - self.auc)).ln();
-        let margin = normal_critical(alpha) * self.variance.sqrt() / (self.auc * (1.0 - self.auc));
-        let Interval { lower, upper } = Interval::around(logit, margin);
-        let back = |x: f64| 1.0 / (1.0 + (-x).exp());
-        Ok(Interval { lower: back(lower), upper: back(upper) })
+        Interval::on_logit(self.auc, self.variance.sqrt(), alpha)
     }
 }
 

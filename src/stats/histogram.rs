@@ -21,6 +21,7 @@ impl Default for LatencyHistogram {
 
 impl LatencyHistogram {
     /// Counts one latency. O(1), no allocation.
+    #[inline]
     pub fn record(&mut self, nanos: u64) {
         self.counts[bucket(nanos)] += 1;
         self.total += 1;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::special::normal_critical;
 use crate::error::{Error, Result};
 
 /// A confidence interval; both ends belong to it. An end may be infinite where the data say nothing; JSON cannot hold
@@ -44,6 +45,22 @@ impl Interval {
     /// `estimate` ± `margin`.
     pub fn around(estimate: f64, margin: f64) -> Self {
         Interval { lower: estimate - margin, upper: estimate + margin }
+    }
+
+    /// The normal interval of a share or an area on the logit scale, which stays within `0.0..=1.0`. For an AUC by Pepe
+    /// (2003, section 5.2); for an average precision, whose variance is p (1 − p) / bad rows, by Boyd, Eng and Page (2013).
+    ///
+    /// # Errors
+    /// `InvalidInput` for an `alpha` or a `value` outside (0, 1).
+    pub fn on_logit(value: f64, standard_error: f64, alpha: f64) -> Result<Self> {
+        check_alpha(alpha)?;
+        if !(value > 0.0 && value < 1.0) {
+            return Err(Error::input("value", format!("{value} has no logit")));
+        }
+        let logit = (value / (1.0 - value)).ln();
+        let margin = normal_critical(alpha) * standard_error / (value * (1.0 - value));
+        let back = |x: f64| 1.0 / (1.0 + (-x).exp());
+        Ok(Interval { lower: back(logit - margin), upper: back(logit + margin) })
     }
 
     /// Whether `value` lies within.

@@ -9,8 +9,10 @@ mod cuped;
 mod delong;
 mod distance;
 mod histogram;
+mod bootstrap;
 mod interval;
 mod ks;
+mod lift;
 mod log_rank;
 mod mcnemar;
 mod mmd;
@@ -26,19 +28,20 @@ mod welch;
 
 pub(crate) use bins::quantile_of_sorted;
 pub use bins::{Bins, quantile_sorted};
-pub use chi_square::{
-    ChiSquareTest, ProportionTest, chi_square_test, chi_square_test_merged, two_proportion_test,
-};
+pub use bootstrap::bca_interval;
+pub use chi_square::{ChiSquareTest, chi_square_test, chi_square_test_merged};
 pub(crate) use cholesky::Cholesky;
 pub(crate) use correlation::RankedColumn;
 pub use correlation::{pearson, spearman};
-pub use cuped::{CovariateSums, Cuped};
+pub use cuped::{CovariateSums, Cuped, cuped_ratios};
 pub use delong::{AucComparison, AucEstimate, WeightedBins};
 pub use distance::{hellinger, jensen_shannon, ks_distance, wasserstein, wasserstein_binned};
 pub use histogram::LatencyHistogram;
 pub use interval::Interval;
+pub(crate) use interval::check_alpha;
 pub use ks::{KsTest, ks_test};
 pub(crate) use ks::{ks_exact_p, ks_steps};
+pub use lift::relative_lift;
 pub use log_rank::log_rank;
 pub use mcnemar::Discordant;
 pub use mmd::{Mmd, mmd};
@@ -50,7 +53,7 @@ pub use psi::{Psi, population_stability_index};
 pub use ratio::{ClusteredRatio, Estimate, effective_sample_size};
 pub(crate) use special::{chi_squared_sf, normal_two_sided};
 pub use weight_of_evidence::{EmptyCells, WeightOfEvidence, weight_of_evidence};
-pub use welch::{RelativeLift, SampleMoments, WelchTest};
+pub use welch::{SampleMoments, WelchTest};
 
 use crate::error::{Error, Result};
 

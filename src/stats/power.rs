@@ -45,10 +45,8 @@ impl PowerPlan {
     /// # Errors
     /// `InvalidInput` for an unsound plan, rates outside (0, 1) or equal ones.
     pub fn units_for_rates(&self, first: f64, second: f64) -> Result<f64> {
-        self.check()?;
-        check_rates(first, second)?;
+        let (null, alternative) = self.deviations(first, second)?;
         let (z_alpha, z_power) = self.z();
-        let (null, alternative) = self.deviations(first, second);
         Ok(((z_alpha * null + z_power * alternative) / (second - first)).powi(2))
     }
 
@@ -66,10 +64,8 @@ impl PowerPlan {
     /// # Errors
     /// As [`units_for_rates`](Self::units_for_rates), and for fewer than one unit.
     pub fn power_for_rates(&self, first: f64, second: f64, n_first: f64) -> Result<f64> {
-        self.check()?;
-        check_rates(first, second)?;
         check_units(n_first)?;
-        let (null, alternative) = self.deviations(first, second);
+        let (null, alternative) = self.deviations(first, second)?;
         let distance = (second - first).abs() * n_first.sqrt();
         Ok(normal_cdf((distance - self.z().0 * null) / alternative))
     }
@@ -103,12 +99,17 @@ impl PowerPlan {
     }
 
     /// Standard deviations, for one unit in the first arm, of the difference without and with the effect.
-    fn deviations(&self, first: f64, second: f64) -> (f64, f64) {
+    ///
+    /// # Errors
+    /// As [`units_for_rates`](Self::units_for_rates).
+    pub(crate) fn deviations(&self, first: f64, second: f64) -> Result<(f64, f64)> {
+        self.check()?;
+        check_rates(first, second)?;
         let r = self.ratio;
         let pooled = (first + r * second) / (1.0 + r);
         let null = ((1.0 + 1.0 / r) * pooled * (1.0 - pooled)).sqrt();
         let alternative = (first * (1.0 - first) + second * (1.0 - second) / r).sqrt();
-        (null, alternative)
+        Ok((null, alternative))
     }
 
     /// Units of the first arm for telling means that lie `effect` standard deviations apart, by the normal approximation

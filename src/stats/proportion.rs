@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, check_alpha};
-use super::special::{bisect, chi_squared_sf, ln_beta, normal_critical, normal_two_sided};
+use super::ratio::Estimate;
+use super::special::{
+    bisect, chi_squared_sf, ln_beta, normal_cdf, normal_critical, normal_two_sided,
+};
 use crate::error::{Error, Result};
 
 /// `events` among `n` independent units.
@@ -92,15 +95,22 @@ impl TwoProportions {
     /// The z test with the variance under no difference, from both arms together. For counts of at least some ten events
     /// per arm; [`fisher`](Self::fisher) below.
     pub fn pooled_test(&self) -> ZTest {
-        let (n_1, n_2) = (self.first.n as f64, self.second.n as f64);
-        let p = (self.first.events + self.second.events) as f64 / (n_1 + n_2);
-        ZTest::new(self.difference(), p * (1.0 - p) * (1.0 / n_1 + 1.0 / n_2))
+        let Estimate { value, standard_error } = self.pooled();
+        ZTest::new(value, standard_error.powi(2))
     }
 
     /// The z test with each arm's own variance: the one that agrees with Wald's interval. With no spread in either arm the
     /// statistic of a difference is infinite.
     pub fn unpooled_test(&self) -> ZTest {
         ZTest::new(self.difference(), self.unpooled_variance())
+    }
+
+    /// The difference with its standard error as if both rates were the same: sound where one arm has few events.
+    pub fn pooled(&self) -> Estimate {
+        let (n_1, n_2) = (self.first.n as f64, self.second.n as f64);
+        let p = (self.first.events + self.second.events) as f64 / (n_1 + n_2);
+        let standard_error = (p * (1.0 - p) * (1.0 / n_1 + 1.0 / n_2)).sqrt();
+        Estimate { value: self.difference(), standard_error }
     }
 
     /// Variance of the difference with each arm's own rate.
@@ -142,12 +152,30 @@ impl TwoProportions {
         Ok(Interval { lower, upper })
     }
 
+    /// Farrington and Manning's test (1990) of "the second rate is higher by `margin` or more": small p-values show that it
+    /// is not, also where events are few. The p-value is one-sided.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a `margin` outside (−1, 1).
+    pub fn non_inferiority(&self, margin: f64) -> Result<ZTest> {
+        if !(margin > -1.0 && margin < 1.0) {
+            return Err(Error::input("margin", format!("{margin} is no difference of two rates")));
+        }
+        let z = self.gap(margin, 1.0);
+        Ok(ZTest { z, p_value: normal_cdf(z) })
+    }
+
     /// Miettinen and Nurminen's score of the supposed difference `d`.
     fn score(&self, d: f64) -> f64 {
+        let n = (self.first.n + self.second.n) as f64;
+        self.gap(d, n / (n - 1.0))
+    }
+
+    /// The difference less a supposed one, in standard errors under that one, the variance `inflated`.
+    fn gap(&self, d: f64, inflated: f64) -> f64 {
         let (n_1, n_2) = (self.first.n as f64, self.second.n as f64);
         let (p_1, p_2) = self.rates_given(d);
-        let n = n_1 + n_2;
-        let variance = (p_1 * (1.0 - p_1) / n_1 + p_2 * (1.0 - p_2) / n_2) * n / (n - 1.0);
+        let variance = (p_1 * (1.0 - p_1) / n_1 + p_2 * (1.0 - p_2) / n_2) * inflated;
         let gap = self.difference() - d;
         if variance > 0.0 { gap / variance.sqrt() } else { gap.signum() * f64::INFINITY }
     }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::interval::{Interval, check_alpha};
-use super::special::{normal_critical, student_critical, student_two_sided};
+use super::ratio::Estimate;
+use super::special::{student_critical, student_two_sided};
 use crate::error::{Error, Result};
 
 /// Number, mean and variance of a sample.
@@ -36,6 +37,11 @@ impl SampleMoments {
         let mean = values.iter().sum::<f64>() / n;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
         Ok(SampleMoments { n: values.len() as u64, mean, variance })
+    }
+
+    /// The mean with its standard error.
+    pub fn estimate(&self) -> Estimate {
+        Estimate { value: self.mean, standard_error: self.variance_of_mean().sqrt() }
     }
 
     fn variance_of_mean(&self) -> f64 {
@@ -99,34 +105,6 @@ impl WelchTest {
     }
 }
 
-/// The change from the first mean to the second as a share of the first, with its variance by the delta method.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RelativeLift {
-    /// (second − first) / first.
-    pub lift: f64,
-    /// Variance of it.
-    pub variance: f64,
-}
-
-impl RelativeLift {
-    /// `None` where the first mean is zero.
-    pub fn new(first: &SampleMoments, second: &SampleMoments) -> Option<Self> {
-        let (a, b) = (first.mean, second.mean);
-        let (v_a, v_b) = (first.variance_of_mean(), second.variance_of_mean());
-        let variance = v_b / (a * a) + v_a * b * b / a.powi(4);
-        (a != 0.0).then(|| RelativeLift { lift: (b - a) / a, variance })
-    }
-
-    /// Normal confidence interval.
-    ///
-    /// # Errors
-    /// `InvalidInput` for an `alpha` outside (0, 1).
-    pub fn interval(&self, alpha: f64) -> Result<Interval> {
-        check_alpha(alpha)?;
-        Ok(Interval::around(self.lift, normal_critical(alpha) * self.variance.sqrt()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +117,5 @@ mod tests {
         assert_eq!((apart.t, apart.p_value), (f64::INFINITY, 0.0));
         assert!(SampleMoments::of(&[1.0]).is_err());
         assert!(SampleMoments::of(&[1.0, f64::NAN]).unwrap_err().to_string().contains("row 1"));
-        assert_eq!(RelativeLift::new(&SampleMoments { mean: 0.0, ..one }, &two), None);
     }
 }

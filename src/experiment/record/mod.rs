@@ -1,15 +1,24 @@
 //! Recording: exposures and outcomes become whole numbers that add up in any order.
 
-mod memory;
+mod bytes;
+mod counters;
+mod pairs;
+mod requests;
+mod score;
 mod statistics;
 mod sums;
+mod units;
 
-pub use statistics::{ExperimentStatistics, Recorded, RecorderConfig, RecorderCounters};
-pub(super) use sums::{ArmSums, Cohort, N_BINS, N_BUCKETS, PAIR_BINS, PairSums, Sum};
+pub use counters::{Recorded, RecorderCounters};
+pub(super) use pairs::{PAIR_BINS, PairSums};
+pub(super) use score::{LOSS_ONE, N_BANDS, N_BINS};
+pub use statistics::{ExperimentStatistics, RecorderConfig};
+pub(super) use sums::{ArmSums, Cohort, N_BUCKETS, Sum, WEIGHT_ONE};
+pub(super) use units::UnitState;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::state::Experiment;
+use super::life::Experiment;
 use super::token::ExposureToken;
 use crate::error::Result;
 use crate::time::Timestamp;
@@ -23,14 +32,16 @@ use crate::time::Timestamp;
 /// Share it by reference; one short lock on one shard per call.
 ///
 /// # Cost
-/// No allocation once an arm and a day have been seen; some ten nanoseconds.
+/// No allocation once an arm and a day have been seen, but for the memories' growth. Some 15 ns for an exposure and 25 ns
+/// for an outcome while the units fit into the cache; finding one of many that do not takes another 15 ns.
 #[derive(Debug)]
 pub struct ExperimentRecorder {
     shards: Box<[Mutex<ExperimentStatistics>]>,
 }
 
 impl ExperimentRecorder {
-    /// A recorder for an experiment, with `shards` shards; as many as threads that record is enough.
+    /// A recorder for an experiment, with `shards` shards. One is enough for a million records a second; more are for
+    /// threads that wait for each other, and each keeps a memory of requests of its own.
     ///
     /// # Errors
     /// `InvalidConfig` for no shards, or as [`ExperimentStatistics::new`].

@@ -25,6 +25,12 @@ impl NormalMixture {
         NormalMixture { tau_squared: variance * units * (squared + squared.ln_1p()) / planned }
     }
 
+    /// |z| that rejects at `alpha` with the planned size reached, of the one that is narrowest there.
+    pub(in crate::experiment) fn critical_at_plan(alpha: f64) -> f64 {
+        let unit = Estimate { value: 0.0, standard_error: 1.0 };
+        NormalMixture::tuned(1.0, 1.0, 1.0, alpha).interval(unit, alpha).upper
+    }
+
     /// ln of the mixture over the likelihood of no effect: above ln(1/α) rejects at α.
     pub fn ln_e(&self, estimate: Estimate) -> f64 {
         let (v, tau_squared) = (estimate.standard_error.powi(2), self.tau_squared);

@@ -6,5 +6,6 @@ mod group;
 mod mixture;
 
 pub use event::EventProcess;
-pub use group::{Spending, boundaries};
+pub(super) use group::boundaries_after;
+pub use group::{Spending, boundaries, crossing_probability};
 pub use mixture::NormalMixture;

@@ -24,7 +24,7 @@ fn route(config: RoutingConfig, unit: EntityKey, request: u64) -> Assignment {
 #[test]
 fn another_language_reproduces_every_assignment() {
     let rows: serde_json::Value =
-        serde_json::from_str(include_str!("data/assignment_vectors.json")).unwrap();
+        serde_json::from_str(include_str!("../data/assignment_vectors.json")).unwrap();
     let rows = rows.as_array().unwrap();
     assert!(rows.len() > 60);
     for row in rows {
@@ -169,11 +169,11 @@ fn layers_that_overlap_are_told() {
 #[test]
 fn purposes_are_independent_of_each_other() {
     // 20,000 units in a 4 × 4 table of two purposes each: χ² with 15 degrees of freedom stays below 45 with probability
-    // 1 − 8e-5, for all six pairs 1 − 5e-4; the units are fixed.
+    // 1 − 8e-5, for all fifteen pairs 1 − 1.2e-3; the units are fixed.
     let salt = "independent";
     let quarter = |slot: u32| (slot / 250_000) as usize;
     let n = 20_000u64;
-    let places: Vec<[usize; 4]> = (0..n)
+    let places: Vec<[usize; 6]> = (0..n)
         .map(|unit| {
             let unit = EntityKey(unit);
             let reason = |config: RoutingConfig| route(config, unit, 1).reason;
@@ -191,10 +191,21 @@ fn purposes_are_independent_of_each_other() {
             let router = HashRouter::new(salt, &[500_000, 500_000]).unwrap();
             let assignment = router.route(unit, 1, NOW);
             let bucket = usize::from(assignment.bucket) / 64;
-            [quarter(router.slot(unit)), exposure.count(), holdout.count(), bucket]
+            let layer = (1..4).filter(|q| {
+                let layer = Some(LayerRange { layer: salt.into(), from: 0, to: q * 250_000 });
+                reason(RoutingConfig { layer, ..base.clone() }) == AssignmentReason::LayerExcluded
+            });
+            let through = (1..4).filter(|q| {
+                let let_through_ppm = q * 250_000;
+                // Drawn by the request: give it the unit's number.
+                let config = RoutingConfig { let_through_ppm, ..base.clone() };
+                !route(config, unit, unit.0).let_through
+            });
+            let arm = quarter(router.slot(unit));
+            [arm, exposure.count(), holdout.count(), bucket, layer.count(), through.count()]
         })
         .collect();
-    for (i, j) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+    for (i, j) in (0..6).flat_map(|j| (0..j).map(move |i| (i, j))) {
         let mut table = [[0f64; 4]; 4];
         places.iter().for_each(|place| table[place[i]][place[j]] += 1.0);
         let expected = n as f64 / 16.0;

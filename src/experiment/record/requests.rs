@@ -1,14 +1,12 @@
-//! What is remembered of requests and units, in bounded memory.
-
-use crate::ids::EntityKey;
+//! Which requests have been counted, in bounded memory.
 
 /// Spreads numbers over the high bits (Fibonacci hashing); nothing that leaves the process depends on it.
-fn spread(number: u64) -> u64 {
+pub(super) fn spread(number: u64) -> u64 {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// Places of a new table; it doubles from there.
-const SMALLEST: usize = 64;
+pub(super) const SMALLEST: usize = 64;
 
 /// Which requests have been counted, by pages of 64 neighbouring ids. Two generations of a hash table: when the younger is
 /// full the older is forgotten, so at least the last half of the capacity is known exactly.
@@ -62,6 +60,7 @@ impl RequestMemory {
     }
 
     /// The page of a request, to read and to add to: the caller sets a bit of it.
+    #[inline]
     pub(super) fn page(&mut self, request: u64) -> &mut Page {
         let page = request >> 6;
         let place = self.young.place(page);
@@ -122,6 +121,7 @@ impl Pages {
     }
 
     /// Where a page is, or would be put.
+    #[inline]
     fn place(&self, page: u64) -> usize {
         let mask = self.places.len() - 1;
         let mut place = (spread(page) >> 32) as usize & mask;
@@ -150,131 +150,6 @@ impl Pages {
     fn clear(&mut self) {
         self.places.fill(Page::default());
         self.len = 0;
-    }
-}
-
-/// What is known of a unit. All of it is the least or the sum of something, so that order does not matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::experiment) struct UnitState {
-    /// Day of the first exposure.
-    pub(in crate::experiment) first_day: i32,
-    /// Phase of the first exposure.
-    pub(in crate::experiment) phase: u16,
-    /// Arm in that phase.
-    pub(in crate::experiment) arm: u8,
-    /// Whether one of its requests was bad.
-    pub(in crate::experiment) bad: bool,
-}
-
-impl UnitState {
-    /// In one number, never 0.
-    pub(super) fn pack(self) -> u64 {
-        u64::from(self.first_day as u32)
-            | u64::from(self.phase) << 32
-            | u64::from(self.arm) << 48
-            | u64::from(self.bad) << 56
-            | 1 << 63
-    }
-
-    /// `None` for 0.
-    pub(super) fn unpack(packed: u64) -> Option<Self> {
-        (packed != 0).then_some(UnitState {
-            first_day: packed as u32 as i32,
-            phase: (packed >> 32) as u16,
-            arm: (packed >> 48) as u8,
-            bad: packed >> 56 & 1 != 0,
-        })
-    }
-
-    fn join(self, other: UnitState) -> UnitState {
-        let first = if (other.phase, other.arm) < (self.phase, self.arm) { other } else { self };
-        UnitState {
-            first_day: self.first_day.min(other.first_day),
-            phase: first.phase,
-            arm: first.arm,
-            bad: self.bad || other.bad,
-        }
-    }
-}
-
-/// What is known of each unit, up to a number of units; those beyond are counted only.
-#[derive(Debug, Clone)]
-pub(super) struct UnitMemory {
-    /// A unit beside its packed state, so that one look finds both; 0 for none.
-    places: Vec<(EntityKey, u64)>,
-    len: usize,
-    capacity: usize,
-    refused: u64,
-}
-
-impl UnitMemory {
-    pub(super) fn new(capacity: usize) -> Self {
-        let places = vec![(EntityKey::default(), 0); SMALLEST];
-        UnitMemory { places, len: 0, capacity: capacity.max(1), refused: 0 }
-    }
-
-    pub(super) fn join(&mut self, unit: EntityKey, state: UnitState) {
-        let place = self.place(unit);
-        if let Some(known) = UnitState::unpack(self.places[place].1) {
-            let joined = known.join(state);
-            if joined != known {
-                self.places[place].1 = joined.pack();
-            }
-        } else if self.len == self.capacity {
-            self.refused += 1;
-        } else {
-            self.places[place] = (unit, state.pack());
-            self.len += 1;
-            self.grow();
-        }
-    }
-
-    /// Doubles the places once half of them are taken.
-    fn grow(&mut self) {
-        if 2 * self.len < self.places.len() {
-            return;
-        }
-        let twice = vec![(EntityKey::default(), 0); 2 * self.places.len()];
-        for (unit, state) in std::mem::replace(&mut self.places, twice) {
-            if state != 0 {
-                let place = self.place(unit);
-                self.places[place] = (unit, state);
-            }
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Records of units that there was no room for.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (EntityKey, UnitState)> + '_ {
-        let known = self.places.iter();
-        known.filter_map(|(unit, state)| Some((*unit, UnitState::unpack(*state)?)))
-    }
-
-    /// Takes over another's units, with room for both.
-    pub(super) fn merge(&mut self, other: &UnitMemory) {
-        self.capacity = self.capacity.max(self.len + other.len);
-        other.iter().for_each(|(unit, state)| self.join(unit, state));
-        self.refused += other.refused;
-    }
-
-    pub(super) fn set_refused(&mut self, refused: u64) {
-        self.refused = refused;
-    }
-
-    fn place(&self, unit: EntityKey) -> usize {
-        let mask = self.places.len() - 1;
-        let mut place = (spread(unit.0) >> 32) as usize & mask;
-        while self.places[place].1 != 0 && self.places[place].0 != unit {
-            place = (place + 1) & mask;
-        }
-        place
     }
 }
 
@@ -313,16 +188,5 @@ mod tests {
         assert_eq!(one.merge(&two), 10);
         assert!((0..50).all(|request| expose(&mut one, request * 1000)));
         assert_eq!((one.sorted().len(), one.forgotten()), (50, 0));
-    }
-
-    #[test]
-    fn units_beyond_the_capacity_are_counted() {
-        let mut units = UnitMemory::new(200);
-        let state = UnitState { first_day: 3, phase: 1, arm: 1, bad: false };
-        (0..203).for_each(|unit| units.join(EntityKey(unit), state));
-        units.join(EntityKey(1), UnitState { first_day: 2, phase: 0, arm: 0, bad: true });
-        assert_eq!((units.len(), units.refused(), units.iter().count()), (200, 3, 200));
-        let known = units.iter().find(|(unit, _)| unit.0 == 1).unwrap().1;
-        assert_eq!(known, UnitState { first_day: 2, phase: 0, arm: 0, bad: true });
     }
 }

@@ -1,7 +1,7 @@
-"""Makes the parts of experiment_golden.json that need rows: python experiment_golden.py OLD.json > experiment_golden.json
+"""Seeded rows with their areas and waiting times: python rows.py > rows.json
 
-OLD.json holds the values that other peers gave (see README.md). MLstatkit 0.1.91, numpy 2.4, scipy 1.17.1. Areas and
-components below are by their definition, over all pairs of a bad and a good row; MLstatkit checks z and p.
+MLstatkit 0.1.91, numpy 2.4, scipy 1.17.1. Areas and components below are by their definition, over all pairs of a bad and a
+good row; MLstatkit checks z and p.
 """
 import json
 import sys
@@ -43,7 +43,7 @@ def unpaired(y1, s1, y2, s2):
 
 
 def main():
-    golden = json.load(open(sys.argv[1]))
+    golden = {}
     rng = np.random.default_rng(7)
     cases = []
     for n, rate, digits in [(60, 0.3, 1), (500, 0.05, 2), (1500, 0.03, 5)]:
