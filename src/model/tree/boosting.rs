@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::tree::binning::{Binned, Binning};
-use crate::model::tree::config::{ClassWeights, Constraints, check_share, share_of};
+use crate::model::tree::config::{Constraints, check_share, share_of};
 use crate::model::tree::ensemble::{Combine, Output, Precision, TreeEnsemble};
 use crate::model::tree::grower::{GrowPlan, Grower, Grown};
 use crate::model::tree::histogram::{
@@ -19,7 +19,7 @@ use crate::model::tree::histogram::{
 use crate::model::tree::node::Tree;
 use crate::model::tree::objective::{LogLoss, Objective};
 use crate::model::tree::split::{Criterion, Newton};
-use crate::model::{Fitted, Model, Trainer};
+use crate::model::{ClassWeights, Fitted, Model, Trainer};
 use crate::parallel;
 use crate::seed::Seed;
 

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::tree::binning::{Binned, Binning};
-use crate::model::tree::config::{ClassWeights, check_share, share_of};
+use crate::model::tree::config::{check_share, share_of};
 use crate::model::tree::ensemble::{Output, TreeEnsemble};
 use crate::model::tree::grower::{GrowPlan, Grower};
 use crate::model::tree::histogram::{Cell, DrawCell, MAX_ROWS, Sum, WideCell, wide};
 use crate::model::tree::node::Tree;
 use crate::model::tree::prune::prune;
 use crate::model::tree::split::{Criterion, Shares};
-use crate::model::{Fitted, Trainer};
+use crate::model::{ClassWeights, Fitted, Trainer};
 use crate::parallel;
 use crate::seed::{Seed, below};
 

@@ -26,7 +26,7 @@ pub use boosting::{
     BoostedTrees, BoostingEnd, BoostingOptions, BoostingProgress, EarlyStopping, GradientBoosting,
     GradientBoostingConfig, Growth, Start,
 };
-pub use config::{ClassWeights, Constraints, Direction};
+pub use config::{Constraints, Direction};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 #[cfg(feature = "import")]
 pub use foreign::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
