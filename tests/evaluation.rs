@@ -150,6 +150,8 @@ fn ranking_metrics_equal_scikit_learn_and_scipy_ties_and_inversions_included() {
         let upwards = || curve.iter().rev();
         assert_all_close(upwards().map(|p| p.precision), &case["pr_precision"], name);
         assert_all_close(upwards().map(|p| p.recall), &case["pr_recall"], name);
+        let thresholds = upwards().take(curve.len() - 1).map(|p| p.score);
+        assert_all_close(thresholds, &case["pr_thresholds"], name);
 
         if let Some(theirs) = case.get("auc_weighted") {
             let weighted = Ranking::weighted(&y, &score, &numbers(&case["weights"])).unwrap();
@@ -310,6 +312,9 @@ fn areas_are_compared_as_delong_did() {
     );
     assert_close(compared.covariance, number(&golden["cov"]), "covariance");
     assert_close(compared.p_value, number(&golden["p"]), "p");
+    let variance = compared.first.variance + compared.second.variance - 2.0 * compared.covariance;
+    let z = (compared.first.auc - compared.second.auc) / variance.sqrt();
+    assert_close(z.abs(), number(&golden["z"]).abs(), "z");
     let own = Ranking::new(&y, &first).unwrap().roc_auc();
     assert_close(compared.first.auc, own, "our own area");
 }

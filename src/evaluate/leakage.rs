@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{Dataset, FoldPlan, SplitRows};
 use crate::error::{Error, Result};
 use crate::evaluate::ranking::Ranking;
-use crate::model::{ModelExt, Trainer};
+use crate::model::{Trainer, out_of_fold};
 use crate::seed::{Seed, stable_hash};
 
 /// What is looked at as too good to be true.
@@ -157,14 +157,10 @@ fn tell_apart(
     let is_test: Vec<bool> = (0..rows.len()).map(|i| i >= split.train.len()).collect();
     let features = data.select_rows(&rows)?.features().to_owned();
     let sides = Dataset::new(data.schema().clone(), features, is_test)?;
-    let mut scores = vec![f64::NEG_INFINITY; rows.len()];
-    for half in (FoldPlan::Stratified { folds: 2 }).split(&sides, seed)? {
-        let model = adversary.fit(&sides.select_rows(&half.train)?, seed)?.model;
-        let of_half = model.score_dataset(&sides.select_rows(&half.test)?)?;
-        for (row, score) in half.test.into_iter().zip(of_half) {
-            scores[row] = if score.is_nan() { f64::NEG_INFINITY } else { score };
-        }
-    }
+    let halves = FoldPlan::Stratified { folds: 2 }.split(&sides, seed)?;
+    let (_, mut scores) = out_of_fold(adversary, &sides, &halves, seed, |_| Ok(()))?;
+    // A row without a score tells nothing.
+    scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = f64::NEG_INFINITY);
     Ok(Ranking::new(sides.labels(), &scores)?.roc_auc())
 }
 
