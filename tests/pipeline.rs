@@ -147,7 +147,8 @@ fn a_pipeline_scores_raw_rows_and_comes_back_from_its_bytes() {
     let fitted = pipeline().fit(&data, Seed(1)).unwrap();
     assert!(fitted.convergence.unwrap().converged());
     let scores = fitted.model.score_dataset(&data).unwrap();
-    let calibrator = Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None).unwrap();
+    let calibrator =
+        Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None).unwrap();
     let model = Arc::new(CalibratedModel::new(fitted.model, calibrator).unwrap());
     let scores = model.score_dataset(&data).unwrap();
     assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)));
@@ -345,9 +346,7 @@ fn a_weight_calibrates_as_so_many_rows_do() {
     let copies = || (0..5).flat_map(|row| (0..weights[row] as usize).map(move |_| row));
     let (many_labels, many_scores): (Vec<bool>, Vec<f64>) =
         copies().map(|row| (labels[row], scores[row])).unzip();
-    for method in
-        [CalibrationMethod::Platt, CalibrationMethod::Isotonic, CalibrationMethod::Beta]
-    {
+    for method in [CalibrationMethod::Platt, CalibrationMethod::Isotonic, CalibrationMethod::Beta] {
         let weighted = Calibrator::fit(method, &labels, &scores, Some(&weights)).unwrap();
         let repeated = Calibrator::fit(method, &many_labels, &many_scores, None).unwrap();
         for score in [0.1, 0.35, 0.5, 0.85] {
@@ -404,9 +403,7 @@ fn a_calibrated_trainer_is_calibrated_on_rows_that_its_models_did_not_see() {
         Calibration::new(test.labels(), &scores, bins).unwrap().expected_error
     };
     let before = ece(plain.as_ref());
-    for method in
-        [CalibrationMethod::Platt, CalibrationMethod::Isotonic, CalibrationMethod::Beta]
-    {
+    for method in [CalibrationMethod::Platt, CalibrationMethod::Isotonic, CalibrationMethod::Beta] {
         let trainer = CalibratedTrainer::new(plain.clone(), method, folds);
         // Of 200 rows to a bin a bad rate has a standard error of at most 0.035; twice that. A sigmoid does not have the shape
         // that undoes a fifth root.

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use riskcycle::dataset::{CsvFeature, CsvLayout, Dataset};
 use riskcycle::evaluate::Ranking;
 use riskcycle::model::{
-    BasePoints, Binner, BinningConfig, BinningMethod, Characteristic, ModelCodecs, ModelExt, Orientation, Prebins,
-    ReasonBaseline, RejectInference, Scaling, Scorecard, ScorecardConfig, ScorecardTrainer,
-    Trainer, Trend, UnseenCategory, WoeBins,
+    BasePoints, Binner, BinningConfig, BinningMethod, Characteristic, ModelCodecs, ModelExt,
+    Orientation, Prebins, ReasonBaseline, RejectInference, Scaling, Scorecard, ScorecardConfig,
+    ScorecardTrainer, Trainer, Trend, UnseenCategory, WoeBins,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::stats::EmptyCells;

@@ -132,10 +132,8 @@ fn a_database_treats_missing_special_and_unseen_values_as_the_card_does() {
 #[test]
 fn names_and_categories_with_quotes_stay_names_and_categories() {
     let kind = FeatureKind::Categorical(Categories::new(["it's", "a \"b\""]).unwrap());
-    let schema = FeatureSchema::with_kinds([
-        ("the \"kind\"; --", kind),
-        ("flag", FeatureKind::Boolean),
-    ]);
+    let schema =
+        FeatureSchema::with_kinds([("the \"kind\"; --", kind), ("flag", FeatureKind::Boolean)]);
     let cell = |i: usize, j: usize| ((i / (j + 1)) % 2) as f64;
     let features = Array2::from_shape_fn((400, 2), |(i, j)| cell(i, j));
     let bad = (0..400).map(|i| (i * 37 % 40) as f64 > 20.0 + 8.0 * cell(i, 0) - 9.0 * cell(i, 1));
@@ -161,8 +159,10 @@ fn json_carries_every_bin_of_the_card_to_the_last_bit() {
         assert_eq!(bins.len(), ours.points().len());
         for ((points, bin), written) in ours.points().iter().zip(ours.binning().bins()).zip(bins) {
             assert_eq!(written["points"], *points);
-            assert_eq!(written["woe"].as_f64().unwrap().to_bits(), bin.weight_of_evidence.to_bits());
+            assert_eq!(
+                written["woe"].as_f64().unwrap().to_bits(),
+                bin.weight_of_evidence.to_bits()
+            );
         }
     }
 }
-

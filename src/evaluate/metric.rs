@@ -96,11 +96,7 @@ impl Prepared {
     }
 }
 
-fn losses(
-    labels: &[bool],
-    scores: &[f64],
-    loss: impl Fn(bool, f64) -> f64,
-) -> Result<Vec<f64>> {
+fn losses(labels: &[bool], scores: &[f64], loss: impl Fn(bool, f64) -> f64) -> Result<Vec<f64>> {
     check_probabilities(labels, scores)?;
     Ok(labels.iter().zip(scores).map(|(&bad, &p)| loss(bad, p)).collect())
 }

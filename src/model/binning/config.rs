@@ -151,8 +151,7 @@ impl BinningConfig {
         if !(0.0..=0.5).contains(&self.min_share) {
             return refuse("min_share must be within 0 to 0.5");
         }
-        if ![self.min_bad, self.min_good].iter().all(|least| *least >= 0.0 && least.is_finite())
-        {
+        if ![self.min_bad, self.min_good].iter().all(|least| *least >= 0.0 && least.is_finite()) {
             return refuse("min_bad and min_good must be finite and not negative");
         }
         let p_value = match self.method {

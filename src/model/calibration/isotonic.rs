@@ -73,8 +73,7 @@ mod tests {
     #[test]
     fn pooling_equals_scikit_learn() {
         // sklearn.isotonic.IsotonicRegression 1.4.2: ties and weights, and values beyond 0 and 1.
-        let (x, y) =
-            pool(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 2.0, 2.0, 1.0, 3.0], None);
+        let (x, y) = pool(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 0.0, 2.0, 2.0, 1.0, 3.0], None);
         assert_eq!(x, [1.0, 2.0, 3.0, 5.0, 6.0]);
         assert_eq!(y, [0.5, 0.5, 5.0 / 3.0, 5.0 / 3.0, 3.0]);
         let weights = [1.0, 3.0, 1.0, 1.0, 2.0];

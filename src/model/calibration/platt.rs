@@ -61,8 +61,7 @@ pub(super) fn fit(labels: &[bool], scores: &[f64], weights: Option<&[f64]>) -> R
             length /= 2.0;
             there = loss(slope + length * step[0], intercept + length * step[1]);
         }
-        (slope, intercept, here) =
-            (slope + length * step[0], intercept + length * step[1], there);
+        (slope, intercept, here) = (slope + length * step[0], intercept + length * step[1], there);
         if step[0].abs().max(step[1].abs()) < 1e-13 * (1.0 + slope.abs().max(intercept.abs())) {
             break;
         }

@@ -73,8 +73,7 @@ impl Trainer for CalibratedTrainer {
         let pick = |values: &[f64]| rows.iter().map(|&row| values[row]).collect::<Vec<f64>>();
         let labels: Vec<bool> = rows.iter().map(|&row| data.labels()[row]).collect();
         let weights = data.weights().map(pick);
-        let calibrator =
-            Calibrator::fit(self.method, &labels, &pick(&scores), weights.as_deref())?;
+        let calibrator = Calibrator::fit(self.method, &labels, &pick(&scores), weights.as_deref())?;
         let Fitted { model, convergence } = self.trainer.fit(data, seed)?;
         let model = Arc::new(CalibratedModel::new(model, calibrator)?);
         Ok(Fitted { model, convergence })

@@ -56,7 +56,12 @@ impl Objective<'_> {
     }
 
     /// The first of ever shorter steps that makes the objective smaller.
-    pub(super) fn descend(&self, from: &[f64], here: &Point, step: &[f64]) -> Option<(Vec<f64>, Point)> {
+    pub(super) fn descend(
+        &self,
+        from: &[f64],
+        here: &Point,
+        step: &[f64],
+    ) -> Option<(Vec<f64>, Point)> {
         let before = self.penalised(from, here);
         let mut length = 1.0;
         for _ in 0..30 {
