@@ -28,7 +28,7 @@ pub use curve::{GainsRow, RankPoint};
 pub use fairness::{FairnessReport, GroupFairness};
 #[cfg(feature = "report")]
 pub use html::HtmlReport;
-pub use leakage::{LeakageConfig, LeakageReport};
+pub use leakage::{FutureLeak, LeakageConfig, LeakageReport, future_leaks};
 pub use metric::ScoreMetric;
 pub use portfolio::{Account, AccountMonth, Portfolio, RollRates, Vintage, VintageTable};
 pub use probability::{

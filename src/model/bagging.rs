@@ -35,8 +35,8 @@ impl Default for BalancedBaggingConfig {
 /// good rows that many divided by the ratio, but no more than there are.
 ///
 /// Of the ways to treat rare bad rows it is the one that pays: on the Fraud Detection Handbook's data a ratio of 0.05 to 0.1
-/// finds more compromised cards than bags of all rows at about the same average precision. It does so with trainers that
-/// overfit a bag, such as deep trees; means of logistic regressions gain nothing. Deterministic for any number of threads.
+/// finds more compromised cards than bags of all rows at about the same average precision (deep trees, its chapter 6).
+/// Deterministic for any number of threads.
 ///
 /// # Errors
 /// `OneClass`, and those of the trainer.

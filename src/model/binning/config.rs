@@ -11,7 +11,7 @@ use crate::stats::EmptyCells;
 /// Most fine bins that coarse ones are looked for among: with its cube grows the work.
 pub(super) const MAX_PREBINS: usize = 200;
 
-/// Parameters of a [`Binner`].
+/// Parameters of a [`Binner`](crate::model::Binner).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BinningConfig {

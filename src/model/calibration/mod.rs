@@ -76,8 +76,9 @@ impl Calibrator {
     /// Fits rows that the model was not trained on; they weigh what `weights` says, 1 without. O(n log n).
     ///
     /// # Errors
-    /// `InvalidInput` for lists of different lengths, a score that is not finite, or unsound weights; `OneClass`; `Training`
-    /// if all scores are equal or, without isotonic regression's patience, separate the labels.
+    /// `InvalidInput` for lists of different lengths, a score that is not finite (for beta calibration: outside 0 to 1), or
+    /// unsound weights; `OneClass`; `Training` where Platt's method finds all scores equal, or beta calibration the labels
+    /// separated by them.
     pub fn fit(
         method: CalibrationMethod,
         labels: &[bool],

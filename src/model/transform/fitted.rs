@@ -32,8 +32,8 @@ impl FittedTransforms {
     /// rows as they should be trained on.
     ///
     /// # Errors
-    /// `InvalidConfig` for a parameter out of range, or if two columns get the same name; those of [`Binner::fit`](crate::model::Binner::fit) and
-    /// [`FoldPlan::split`](crate::dataset::FoldPlan::split).
+    /// `InvalidConfig` for a parameter out of range, or if two columns get the same name; those of
+    /// [`Binner::fit`](crate::model::Binner::fit) and [`FoldPlan::split`](crate::dataset::FoldPlan::split).
     pub fn fit(transforms: &[Transform], data: &Dataset, seed: Seed) -> Result<(Self, Dataset)> {
         transforms.iter().try_for_each(Transform::check)?;
         let input = data.schema().clone();

@@ -1,5 +1,9 @@
 //! Whether a model could know in training what it will not know in use.
 
+mod future;
+
+pub use future::{FutureLeak, future_leaks};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -28,8 +32,8 @@ impl Default for LeakageConfig {
     }
 }
 
-/// What crosses a split that should not. That no feature sees the future is for the feature engine to keep (it computes at
-/// points in time); this looks at the rows that came out.
+/// What crosses a split that should not. It looks at rows; whether the code that made them sees the future is for
+/// [`future_leaks`] to find.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeakageReport {
     /// Entities with rows on both sides; `None` without entities.
