@@ -163,7 +163,14 @@ fn threads_and_blocks_change_no_byte() {
     let tree =
         DecisionTreeConfig { max_depth: Some(5), binning: Binning::Quantile, ..Default::default() };
     let tree = DecisionTree::new(tree).unwrap();
-    let trainers: [&dyn Trainer; 4] = [&boosted, &all_rows, &forest, &tree];
+    let fine =
+        boosting(GradientBoostingConfig { n_trees: 2, max_bins: 1_000, ..Default::default() });
+    let drawn = boosting(GradientBoostingConfig {
+        n_trees: 2,
+        feature_share_per_node: 0.4,
+        ..Default::default()
+    });
+    let trainers: [&dyn Trainer; 6] = [&boosted, &all_rows, &fine, &drawn, &forest, &tree];
     #[cfg(feature = "parallel")]
     let with_threads = |n: usize, trainer: &dyn Trainer| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
@@ -387,6 +394,63 @@ fn early_stopping_keeps_the_best_trees_and_says_how_it_went() {
     };
     let options = BoostingOptions { early_stopping: Some(stopping), ..Default::default() };
     assert!(boosting(small()).fit_with(&data, Seed(1), options).is_err());
+    // Nor can other columns, or no patience, be stopped by.
+    let refused = |validation: &Dataset, patience: usize| {
+        let stopping =
+            EarlyStopping { validation, metric: &metric, higher_is_better: true, patience };
+        let options = BoostingOptions { early_stopping: Some(stopping), ..Default::default() };
+        boosting(small()).fit_with(&data, Seed(1), options).unwrap_err()
+    };
+    assert!(matches!(refused(&rows_with_gaps(50, 3), 1), Error::SchemaMismatch { .. }));
+    assert!(matches!(refused(&later, 0), Error::InvalidConfig { .. }));
+}
+
+/// Log-loss that says it is smaller than it is, or gives what is no number.
+#[derive(Debug)]
+struct Unsound {
+    bounds: Option<(f64, f64)>,
+    first: f32,
+}
+
+impl Objective for Unsound {
+    fn name(&self) -> &'static str {
+        "unsound"
+    }
+    fn start(&self, _: &[f64], _: Option<&[f64]>) -> Result<f64> {
+        Ok(0.0)
+    }
+    fn derivatives(&self, _: &[f64], _: &[f64], first: &mut [f32], second: &mut [f32]) {
+        first.fill(1.0);
+        first[0] = self.first;
+        second.fill(0.25);
+    }
+    fn link(&self) -> Link {
+        Link::Logistic { slope: 1.0 }
+    }
+    fn bounds(&self) -> Option<(f64, f64)> {
+        self.bounds
+    }
+}
+
+#[test]
+fn derivatives_that_are_no_numbers_or_beyond_their_bounds_stop_training() {
+    let data = rows_with_gaps(500, 3);
+    let train = |bounds, first| {
+        let objective = Unsound { bounds, first };
+        let options = BoostingOptions { objective: Some(&objective), ..Default::default() };
+        boosting(small()).fit_with(&data, Seed(1), options).map(|_| ())
+    };
+    assert!(train(None, 1.0).is_ok() && train(Some((1.0, 0.25)), -1.0).is_ok());
+    for bounds in [None, Some((1.0, 0.25))] {
+        for first in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let refused = train(bounds, first);
+            assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{bounds:?} {first}");
+        }
+    }
+    for (bounds, first) in [((1.0, 0.25), 1.01), ((1.0, 0.2), 1.0), ((f64::NAN, 1.0), 1.0)] {
+        let refused = train(Some(bounds), first);
+        assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{bounds:?} {first}");
+    }
 }
 
 #[test]
@@ -559,6 +623,10 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_reason() {
     assert!(
         DecisionTree::new(DecisionTreeConfig { prune: f64::NAN, ..Default::default() }).is_err()
     );
+    let sampling = RowSampling::Balanced(1e-9);
+    let greedy = RandomForest::new(RandomForestConfig { sampling, ..Default::default() }).unwrap();
+    let refused = greedy.fit(&rows_with_gaps(100, 2), Seed(1));
+    assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");
     let width = 65_536;
     let wide = dataset(&[vec![0.0; width], vec![1.0; width]], vec![false, true]);
     assert!(matches!(tree.fit(&wide, Seed(1)), Err(Error::InvalidInput { .. })));

@@ -9,7 +9,8 @@
 //! ```text
 //! cargo bench --bench trees -- fit KIND CONFIG TABLE SCORES     # seconds, memory, rows per second, latency of one row
 //! cargo bench --bench trees -- folds KIND CONFIG TABLE SCORES   # scores of held-out rows
-//! cargo bench --bench trees -- handbook transactions.csv.gz     # quality on the Fraud Detection Handbook's protocol
+//! cargo bench --bench trees -- handbook transactions.csv.gz     # quality on the Fraud Detection Handbook's protocol,
+//!                                                               # of configurations of boosting where any follow
 //! ```
 //! `KIND` is `boosting` or `forest`, `CONFIG` the JSON of its configuration (`{}` for the defaults), `TABLE` a folder.
 
@@ -31,10 +32,10 @@ fn main() -> ExitCode {
         ["folds", kind, config, table, scores] => {
             measure::folds(kind, config, table.as_ref(), scores.as_ref())
         }
-        ["handbook", data] => handbook::run(data.as_ref()).map_err(Into::into),
+        ["handbook", data, ref configs @ ..] => handbook::run(data.as_ref(), configs),
         _ => {
             eprintln!(
-                "usage: trees (fit | folds) KIND CONFIG TABLE SCORES, or trees handbook FILE"
+                "usage: trees (fit | folds) KIND CONFIG TABLE SCORES, or trees handbook FILE [CONFIG ...]"
             );
             return ExitCode::FAILURE;
         }

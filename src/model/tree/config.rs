@@ -58,6 +58,23 @@ impl Constraints {
     }
 }
 
+/// What every trainer of trees asks of its limits.
+pub(super) fn check_limits(
+    what: &'static str,
+    (max_leaves, max_depth): (Option<usize>, Option<usize>),
+    min_rows_leaf: usize,
+    max_bins: usize,
+) -> Result<()> {
+    if max_leaves.is_some_and(|n| n < 2) || max_depth == Some(0) || min_rows_leaf == 0 {
+        let reason = "max_leaves must be at least 2, max_depth and min_rows_leaf at least 1";
+        return Err(Error::config(what, reason));
+    }
+    if !(2..=65_535).contains(&max_bins) {
+        return Err(Error::config(what, "max_bins must lie in 2..=65535"));
+    }
+    Ok(())
+}
+
 pub(super) fn check_share(what: &'static str, name: &str, share: f64) -> Result<()> {
     if share > 0.0 && share <= 1.0 {
         return Ok(());

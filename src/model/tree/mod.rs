@@ -1,40 +1,37 @@
 //! Decision trees, forests and boosted ensembles: how they are trained, kept and scored.
 
-mod binning;
 mod boosting;
 mod bytes;
 mod config;
+mod decision_tree;
 mod ensemble;
 mod export;
 mod forest;
 #[cfg(feature = "import")]
 mod foreign;
 mod golden;
-mod grower;
-mod histogram;
+mod grow;
 mod importance;
+mod impurity;
 mod layout;
 mod node;
 mod objective;
-mod partition;
 mod prune;
 mod single;
-mod split;
 
-pub use binning::Binning;
 pub use boosting::{
     BoostedTrees, BoostingEnd, BoostingOptions, BoostingProgress, EarlyStopping, GradientBoosting,
     GradientBoostingConfig, Growth, Start,
 };
 pub use config::{Constraints, Direction};
+pub use decision_tree::{DecisionTree, DecisionTreeConfig};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 #[cfg(feature = "import")]
 pub use foreign::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
-pub use forest::{
-    DecisionTree, DecisionTreeConfig, FeatureCount, Impurity, OutOfBag, RandomForest,
-    RandomForestConfig, RowSampling,
-};
+pub use forest::{FeatureCount, OutOfBag, RandomForest, RandomForestConfig, RowSampling};
 pub use golden::GoldenRows;
+pub use grow::Binning;
 pub use importance::TreeImportance;
+pub use impurity::Impurity;
 pub use node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 pub use objective::{LogLoss, Objective, SquaredError};

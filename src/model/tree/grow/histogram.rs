@@ -5,19 +5,19 @@
 //! one addition, and a bin of a histogram costs one load and one store per row. Whole numbers add up to the same sum in any
 //! order, so threads change nothing, and a parent less one child is the other child exactly.
 
-use crate::model::tree::binning::{Binned, GROUP};
+use crate::model::tree::grow::binning::{Binned, GROUP};
 
 /// Bins of one feature in scratch memory: indexed by a byte, so without a check.
 type Bins<C> = [C; 256];
 
 /// Most rows that training takes: as many can be told apart in a [`Sum`].
-pub(super) const MAX_ROWS: usize = (1 << ROW_BITS) - 1;
+pub(crate) const MAX_ROWS: usize = (1 << ROW_BITS) - 1;
 const ROW_BITS: u32 = 26;
 
 /// What the rows of a bin, or of a node, add up to. Histograms are read and written whole several times per node, so two
 /// of its three numbers share a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sum {
+pub(crate) struct Sum {
     first: i64,
     /// 38 bits of second derivatives, 26 of rows.
     rest: u64,
@@ -25,42 +25,42 @@ pub(super) struct Sum {
 
 impl Sum {
     #[inline]
-    pub(super) fn new(first: i64, second: u64, rows: u64) -> Self {
+    pub(crate) fn new(first: i64, second: u64, rows: u64) -> Self {
         Sum { first, rest: second << ROW_BITS | rows }
     }
 
     /// First derivatives (of a forest: draws of bad rows), in units.
     #[inline]
-    pub(super) fn first(self) -> i64 {
+    pub(crate) fn first(self) -> i64 {
         self.first
     }
 
     /// Second derivatives (of a forest: draws), in units.
     #[inline]
-    pub(super) fn second(self) -> u64 {
+    pub(crate) fn second(self) -> u64 {
         self.rest >> ROW_BITS
     }
 
     /// Rows (of a forest: draws).
     #[inline]
-    pub(super) fn rows(self) -> u64 {
+    pub(crate) fn rows(self) -> u64 {
         self.rest & MAX_ROWS as u64
     }
 
     #[inline]
-    pub(super) fn plus(self, other: Sum) -> Sum {
+    pub(crate) fn plus(self, other: Sum) -> Sum {
         Sum { first: self.first + other.first, rest: self.rest + other.rest }
     }
 
     /// `other` must be a part of `self`.
     #[inline]
-    pub(super) fn minus(self, other: Sum) -> Sum {
+    pub(crate) fn minus(self, other: Sum) -> Sum {
         Sum { first: self.first - other.first, rest: self.rest.wrapping_sub(other.rest) }
     }
 }
 
 /// One row's share in a histogram, and what up to `ROWS` of them add up to.
-pub(super) trait Cell: Copy + Default + Send + Sync {
+pub(crate) trait Cell: Copy + Default + Send + Sync {
     /// As many can be added before a field could run over.
     const ROWS: usize;
     fn add(&mut self, other: Self);
@@ -70,18 +70,18 @@ pub(super) trait Cell: Copy + Default + Send + Sync {
 
 /// Two derivatives and a count in 64 bits: 27, 23 and 14 of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct PackedCell(u64);
+pub(crate) struct PackedCell(u64);
 
 /// Largest first derivative in a [`PackedCell`], in units; and largest second one.
-pub(super) const PACKED_FIRST: f64 = 8_191.0;
-pub(super) const PACKED_SECOND: f64 = 1_023.0;
+pub(crate) const PACKED_FIRST: f64 = 8_191.0;
+pub(crate) const PACKED_SECOND: f64 = 1_023.0;
 /// Added to a first derivative so that the field is never negative.
 const BIAS: i64 = 8_192;
 
 impl PackedCell {
     /// `first` within ±[`PACKED_FIRST`], `second` within 0 and [`PACKED_SECOND`].
     #[inline]
-    pub(super) fn new(first: i64, second: i64) -> Self {
+    pub(crate) fn new(first: i64, second: i64) -> Self {
         PackedCell(((first + BIAS) as u64) << 37 | (second as u64) << 14 | 1)
     }
 }
@@ -108,10 +108,10 @@ impl Cell for PackedCell {
 
 /// How often a row was drawn, if it is bad in the upper half as well: 32 bits each. Rows count as often as they were drawn.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct DrawCell(u64);
+pub(crate) struct DrawCell(u64);
 
 impl DrawCell {
-    pub(super) fn new(draws: u32, bad: bool) -> Self {
+    pub(crate) fn new(draws: u32, bad: bool) -> Self {
         let bad = if bad { u64::from(draws) << 32 } else { 0 };
         DrawCell(bad | u64::from(draws))
     }
@@ -140,11 +140,11 @@ impl Cell for DrawCell {
 
 /// As many bits as a [`Sum`] has: where weights differ too much, or rows are too few, to round.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct WideCell(pub(super) Sum);
+pub(crate) struct WideCell(pub(crate) Sum);
 
 /// Largest derivatives in a [`WideCell`], in units: [`MAX_ROWS`] of the first and `n_rows` of the second add up without
 /// running over.
-pub(super) fn wide(n_rows: usize) -> (f64, f64) {
+pub(crate) fn wide(n_rows: usize) -> (f64, f64) {
     ((1_u64 << 36) as f64, ((1_u64 << 37) / n_rows as u64) as f64)
 }
 
@@ -169,7 +169,7 @@ impl Cell for WideCell {
 
 /// Where each feature's bins begin in a node's histogram, and where the last one's end. Each feature's last bin is that of
 /// missing values.
-pub(super) fn offsets(data: &Binned) -> Vec<usize> {
+pub(crate) fn offsets(data: &Binned) -> Vec<usize> {
     let mut offsets = vec![0];
     for feature in &data.features {
         offsets.push(offsets[offsets.len() - 1] + feature.n_values() + 1);
@@ -184,7 +184,7 @@ const GATHER: usize = 1 << 9;
 
 /// Adds rows to the histograms of the features of some groups of eight; `out` begins with the first group's first bin.
 /// O(rows × features).
-pub(super) fn add_rows<C: Cell>(
+pub(crate) fn add_rows<C: Cell>(
     data: &Binned,
     offsets: &[usize],
     groups: std::ops::Range<usize>,
@@ -272,7 +272,7 @@ fn add_lanes<'a, C: Cell, const N: usize>(
 
 /// Adds rows to the histogram of one feature; `cells` stand in the order of `rows`. `scratch` holds a cell per bin, all
 /// zero before and after. O(rows + bins).
-pub(super) fn add_column<C: Cell, B: Copy + Into<usize>>(
+pub(crate) fn add_column<C: Cell, B: Copy + Into<usize>>(
     column: &[B],
     rows: &[u32],
     cells: &[C],

@@ -1,18 +1,37 @@
 //! Growing one tree on binned rows: the one grower of single trees, forests and boosting.
+//!
+//! [`binning`] turns columns into small numbers once; then, tree by tree and node by node, [`histogram`] adds up what the
+//! rows of each bin say, [`split`] finds the best question between bins, and [`partition`] divides the rows. [`grown`] is
+//! the result.
+
+mod binning;
+mod grown;
+mod histogram;
+mod partition;
+mod split;
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::model::tree::binning::{Binned, Columns, FeatureBins, GROUP};
-use crate::model::tree::histogram::{Cell, Sum, add_column, add_rows, offsets};
-use crate::model::tree::node::{Split, Tree, TreeNode};
-use crate::model::tree::partition::partition;
-use crate::model::tree::split::{Criterion, Cut, LeftBins, Limits, Node};
 use crate::parallel;
 use crate::seed::below;
+use binning::{Columns, FeatureBins, GROUP};
+use grown::{GrownNode, GrownSplit};
+use histogram::{add_column, add_rows, offsets};
+use partition::partition;
+use split::{Cut, Limits, Node};
+
+pub(super) use binning::Binned;
+pub(super) use grown::Grown;
+pub(super) use histogram::{
+    Cell, DrawCell, MAX_ROWS, PACKED_FIRST, PACKED_SECOND, PackedCell, Sum, WideCell, wide,
+};
+pub(super) use split::{Criterion, Newton, Shares};
+
+pub use binning::Binning;
 
 /// Rows of a node above which threads share the adding up of its histograms by rows; below, by features.
 const MANY_ROWS: usize = 1 << 15;
@@ -29,10 +48,9 @@ pub(super) struct GrowPlan {
     pub(super) min_rows_leaf: usize,
     /// In units of second derivatives.
     pub(super) min_second: u64,
-    /// A split must gain more than this (at least this, where the criterion is one of purity).
+    /// A split must gain more than this; where the criterion is one of purity, at least this share of all rows' weight.
     pub(super) min_gain: f64,
-    /// The next node to split is the one that gains most; otherwise the oldest.
-    pub(super) best_first: bool,
+    pub(super) next: Next,
     /// Features to look at in each node, drawn anew; `None` for all.
     pub(super) features_per_node: Option<usize>,
     /// Per feature which way the value may go with it; empty for no constraint.
@@ -43,28 +61,36 @@ pub(super) struct GrowPlan {
     pub(super) parallel: bool,
 }
 
-/// A tree over bins, and where its rows ended.
-#[derive(Debug)]
-pub(super) struct Grown {
-    pub(super) nodes: Vec<GrownNode>,
-    /// The rows in the order of the leaves.
-    pub(super) rows: Vec<u32>,
+impl Default for GrowPlan {
+    /// No limits, no threads.
+    fn default() -> Self {
+        GrowPlan {
+            criterion: Criterion::Gini(Shares { good: 1.0, bad: 1.0 }),
+            max_leaves: usize::MAX,
+            max_depth: usize::MAX,
+            min_rows_split: 2,
+            min_rows_leaf: 1,
+            min_second: 0,
+            min_gain: 0.0,
+            next: Next::Newest,
+            features_per_node: None,
+            directions: Vec::new(),
+            interactions: Vec::new(),
+            parallel: false,
+        }
+    }
 }
 
-#[derive(Debug)]
-pub(super) struct GrownNode {
-    pub(super) split: Option<GrownSplit>,
-    pub(super) value: f64,
-    pub(super) sum: Sum,
-    /// Which of [`Grown::rows`] ended here, for a leaf.
-    pub(super) range: Range<usize>,
-    gain: f64,
-}
-
-#[derive(Debug)]
-pub(super) struct GrownSplit {
-    cut: Cut,
-    left: u32,
+/// Which leaf is split next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The one that gains most; of equal ones the older.
+    Best,
+    /// Level by level.
+    Oldest,
+    /// Where there is no limit on leaves the order does not matter to the tree, and the newest rows are still in the
+    /// caches.
+    Newest,
 }
 
 /// Grows trees on one data set, keeping its buffers from tree to tree.
@@ -76,11 +102,20 @@ pub(super) struct Grower<'a, C> {
     /// Histograms not in use.
     pool: Vec<Vec<Sum>>,
     buffer: Vec<u32>,
-    scratch: Vec<C>,
+    scratch: Scratch<C>,
+}
+
+/// Where one feature's histogram is added up.
+#[derive(Debug, Default)]
+struct Scratch<C> {
+    cells: Vec<C>,
+    sums: Vec<Sum>,
 }
 
 /// A leaf that may still be split.
 struct Open {
+    /// The highest is split next.
+    rank: f64,
     node: usize,
     depth: usize,
     cut: Cut,
@@ -105,10 +140,9 @@ impl PartialOrd for Open {
     }
 }
 
-/// By gain; of equal ones the older first.
 impl Ord for Open {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.cut.gain.total_cmp(&other.cut.gain).then(other.node.cmp(&self.node))
+        self.rank.total_cmp(&other.rank).then(other.node.cmp(&self.node))
     }
 }
 
@@ -124,8 +158,8 @@ struct Fresh {
 
 impl<'a, C: Cell> Grower<'a, C> {
     pub(super) fn new(data: &'a Binned, plan: GrowPlan) -> Self {
-        let offsets = offsets(data);
-        Grower { data, plan, offsets, pool: Vec::new(), buffer: Vec::new(), scratch: Vec::new() }
+        let (offsets, scratch) = (offsets(data), Scratch::default());
+        Grower { data, plan, offsets, pool: Vec::new(), buffer: Vec::new(), scratch }
     }
 
     pub(super) fn plan_mut(&mut self) -> &mut GrowPlan {
@@ -143,44 +177,24 @@ impl<'a, C: Cell> Grower<'a, C> {
     ) -> Grown {
         let n_rows = rows.len();
         let free = (f64::NEG_INFINITY, f64::INFINITY);
-        let total = total(&rows, cells);
-        let root = GrownNode {
-            split: None,
-            value: self.plan.criterion.value(total, free),
-            sum: total,
-            range: 0..n_rows,
-            gain: 0.0,
-        };
+        let total = total(&rows, cells, self.plan.parallel);
+        let value = self.plan.criterion.value(total, free);
+        let root = GrownNode { split: None, value, sum: total, range: 0..n_rows, gain: 0.0 };
         let mut grown = Grown { nodes: vec![root], rows };
         let splittable = self.splittable(total, n_rows, 0);
         let fresh = Fresh { node: 0, depth: 0, bounds: free, path: Vec::new(), splittable };
-        let mut best = BinaryHeap::new();
-        let mut queue = VecDeque::new();
+        let mut open = BinaryHeap::new();
+        open.extend(self.look(&grown, cells, features, &mut rng, None, vec![fresh]));
         let mut n_leaves = 1;
-        let push = |open: Open, best: &mut BinaryHeap<Open>, queue: &mut VecDeque<Open>, first| {
-            if first { best.push(open) } else { queue.push_back(open) }
-        };
-        let best_first = self.plan.best_first;
-        for open in self.look(&grown, cells, features, &mut rng, None, vec![fresh]) {
-            push(open, &mut best, &mut queue, best_first);
-        }
-        while n_leaves < self.plan.max_leaves {
-            // Without a limit the order does not matter to the tree; the newest rows are still in the caches.
-            let next = match (best_first, self.plan.max_leaves) {
-                (true, _) => best.pop(),
-                (false, usize::MAX) => queue.pop_back(),
-                (false, _) => queue.pop_front(),
-            };
-            let Some(open) = next else { break };
+        while n_leaves < self.plan.max_leaves
+            && let Some(next) = open.pop()
+        {
             n_leaves += 1;
             let last = n_leaves == self.plan.max_leaves;
-            let (histogram, children) = self.split(&mut grown, open, last);
-            for open in self.look(&grown, cells, features, &mut rng, histogram, children) {
-                push(open, &mut best, &mut queue, best_first);
-            }
+            let (histogram, children) = self.split(&mut grown, next, last);
+            open.extend(self.look(&grown, cells, features, &mut rng, histogram, children));
         }
-        let left_over = best.into_iter().chain(queue);
-        self.pool.extend(left_over.filter_map(|open| open.histogram));
+        self.pool.extend(open.into_iter().filter_map(|open| open.histogram));
         grown
     }
 
@@ -200,23 +214,11 @@ impl<'a, C: Cell> Grower<'a, C> {
         open: Open,
         last: bool,
     ) -> (Option<Vec<Sum>>, Vec<Fresh>) {
-        let Open { node, depth, cut, histogram, bounds, mut path } = open;
+        let Open { node, depth, cut, histogram, bounds, mut path, .. } = open;
         let range = grown.nodes[node].range.clone();
-        let feature = cut.feature;
         let rows = &mut grown.rows[range.clone()];
-        let left_bins = LeftTable::new(&cut, &self.data.features[feature]);
-        self.buffer.resize(self.buffer.len().max(rows.len()), 0);
-        let n_left = match &self.data.columns {
-            Columns::Bytes(columns) => {
-                let table = left_bins.bytes();
-                let goes_left = |row: u32| table[columns[feature][row as usize] as usize];
-                partition(rows, &mut self.buffer, self.plan.parallel, goes_left)
-            }
-            Columns::Shorts(columns) => {
-                let goes_left = |row: u32| left_bins.0[columns[feature][row as usize] as usize];
-                partition(rows, &mut self.buffer, self.plan.parallel, goes_left)
-            }
-        };
+        let n_left = partition(self.data, &cut, rows, &mut self.buffer, self.plan.parallel);
+        let feature = cut.feature;
         let middle = range.start + n_left;
         let right = grown.nodes[node].sum.minus(cut.left);
         let (mut bounds_left, mut bounds_right) = (bounds, bounds);
@@ -349,7 +351,7 @@ impl<'a, C: Cell> Grower<'a, C> {
         let mut open = Vec::with_capacity(2);
         for ((fresh, cut), histogram) in fresh.into_iter().zip(cuts).zip([Some(small), large]) {
             match cut.and_then(|cut| self.worth_it(grown, &fresh, cut)) {
-                Some(cut) => open.push(fresh.open(cut, histogram)),
+                Some(cut) => open.push(fresh.open(cut, histogram, self.plan.next)),
                 None => self.pool.extend(histogram),
             }
         }
@@ -367,80 +369,95 @@ impl<'a, C: Cell> Grower<'a, C> {
         fresh: Fresh,
     ) -> Option<Open> {
         let rows = &grown.rows[grown.nodes[fresh.node].range.clone()];
-        let mut order = features.to_vec();
-        let wanted = self.plan.features_per_node.unwrap_or(order.len()).min(order.len());
         let cells: Vec<C> = rows.iter().map(|&row| cells[row as usize]).collect();
+        let mut order = features.to_vec();
+        let mut drawn = order.len();
+        if let Some(wanted) = self.plan.features_per_node.filter(|&wanted| wanted < drawn) {
+            (0..wanted).for_each(|i| draw(&mut order, i, rng));
+            drawn = wanted;
+        }
         let mut best = None;
-        for i in 0..order.len() {
-            // As in other forests: if none of the drawn features can be cut, further ones are drawn until one can.
-            if i >= wanted && best.is_some() {
-                break;
+        if self.plan.parallel && rows.len() * drawn > MANY_ROWS {
+            let cuts = parallel::map(&order[..drawn], |&feature| {
+                self.cut_column(
+                    grown,
+                    &fresh,
+                    feature as usize,
+                    rows,
+                    &cells,
+                    &mut Scratch::default(),
+                )
+            });
+            cuts.into_iter().for_each(|cut| keep_better(&mut best, cut));
+        } else {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            for &feature in &order[..drawn] {
+                let cut =
+                    self.cut_column(grown, &fresh, feature as usize, rows, &cells, &mut scratch);
+                keep_better(&mut best, cut);
             }
-            if self.plan.features_per_node.is_some() {
-                let j = i + below(order.len() - i, rng);
-                order.swap(i, j);
-            }
-            let feature = order[i] as usize;
-            let cut = match &self.data.columns {
-                Columns::Bytes(columns) => {
-                    self.cut_column(grown, &fresh, feature, &columns[feature], rows, &cells)
-                }
-                Columns::Shorts(columns) => {
-                    self.cut_column(grown, &fresh, feature, &columns[feature], rows, &cells)
-                }
-            };
-            keep_better(&mut best, cut);
+            self.scratch = scratch;
+        }
+        // As in other forests: if none of the drawn features can be cut, further ones are drawn until one can.
+        while best.is_none() && drawn < order.len() {
+            draw(&mut order, drawn, rng);
+            let (feature, scratch) = (order[drawn] as usize, &mut Scratch::default());
+            best = self.cut_column(grown, &fresh, feature, rows, &cells, scratch);
+            drawn += 1;
         }
         let cut = self.worth_it(grown, &fresh, best?)?;
-        Some(fresh.open(cut, None))
+        Some(fresh.open(cut, None, self.plan.next))
     }
 
-    fn cut_column<B: Copy + Into<usize>>(
-        &mut self,
+    fn cut_column(
+        &self,
+        grown: &Grown,
+        fresh: &Fresh,
+        feature: usize,
+        rows: &[u32],
+        cells: &[C],
+        scratch: &mut Scratch<C>,
+    ) -> Option<Cut> {
+        match &self.data.columns {
+            Columns::Bytes(columns) => {
+                self.cut_bins(grown, fresh, feature, &columns[feature], rows, cells, scratch)
+            }
+            Columns::Shorts(columns) => {
+                self.cut_bins(grown, fresh, feature, &columns[feature], rows, cells, scratch)
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of `cut_column`, for each width of bins"
+    )]
+    fn cut_bins<B: Copy + Into<usize>>(
+        &self,
         grown: &Grown,
         fresh: &Fresh,
         feature: usize,
         column: &[B],
         rows: &[u32],
         cells: &[C],
+        scratch: &mut Scratch<C>,
     ) -> Option<Cut> {
         let n_bins = self.data.features[feature].n_values() + 1;
         if rows.len() < n_bins / 4 {
             // Few rows, many bins: sorting the rows costs less than visiting the bins.
-            let mut entries: Vec<(usize, Sum)> = rows
-                .iter()
-                .zip(cells)
-                .map(|(&row, cell)| (column[row as usize].into(), cell.sum()))
-                .collect();
-            entries.sort_unstable_by_key(|entry| entry.0);
-            entries.dedup_by(|next, kept| {
-                let same = next.0 == kept.0;
-                if same {
-                    kept.1 = kept.1.plus(next.1);
-                }
-                same
-            });
+            let mut entries = sums_by_bin(column, rows, cells);
             let missing = entries.pop_if(|(bin, _)| *bin == n_bins - 1).map(|(_, sum)| sum);
-            return self.cut(
-                grown,
-                fresh,
-                feature,
-                entries.into_iter(),
-                missing.unwrap_or_default(),
-            );
+            let entries = entries.into_iter();
+            return self.cut(grown, fresh, feature, entries, missing.unwrap_or_default());
         }
-        let mut sums = self.pool.pop().unwrap_or_default();
+        let Scratch { cells: added, sums } = scratch;
+        added.resize(added.len().max(n_bins), C::default());
         sums.clear();
         sums.resize(n_bins, Sum::default());
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(scratch.len().max(n_bins), C::default());
-        add_column(column, rows, cells, &mut scratch[..n_bins], &mut sums);
+        add_column(column, rows, cells, &mut added[..n_bins], sums);
         let (missing, values) = sums.split_last().expect("there is a bin for missing values");
         let values = values.iter().copied().enumerate();
-        let cut = self.cut(grown, fresh, feature, values, *missing);
-        self.scratch = scratch;
-        self.pool.push(sums);
-        cut
+        self.cut(grown, fresh, feature, values, *missing)
     }
 
     /// The best cut of one feature of a leaf, of which `values` are the bins for values, ascending.
@@ -489,17 +506,51 @@ impl<'a, C: Cell> Grower<'a, C> {
         let enough = match criterion {
             Criterion::Newton(_) => gain > self.plan.min_gain && gain > 1e-12 * alone.abs(),
             // A cut that gains nothing by itself may make one below it that does.
-            _ => gain >= self.plan.min_gain - 1e-12 * alone.abs(),
+            Criterion::Gini(shares) | Criterion::Entropy(shares) => {
+                let all = shares.weights(grown.total()).1;
+                gain >= self.plan.min_gain * all - 1e-12 * alone.abs()
+            }
         };
         enough.then_some(Cut { gain: gain.max(0.0), ..cut })
     }
 }
 
 impl Fresh {
-    fn open(self, cut: Cut, histogram: Option<Vec<Sum>>) -> Open {
+    fn open(self, cut: Cut, histogram: Option<Vec<Sum>>, next: Next) -> Open {
         let Fresh { node, depth, bounds, path, .. } = self;
-        Open { node, depth, cut, histogram, bounds, path }
+        let rank = match next {
+            Next::Best => cut.gain,
+            Next::Oldest => -(node as f64),
+            Next::Newest => node as f64,
+        };
+        Open { rank, node, depth, cut, histogram, bounds, path }
     }
+}
+
+/// Moves one of the features from `i` on to `i`.
+fn draw(order: &mut [u32], i: usize, rng: &mut ChaCha8Rng) {
+    let other = i + below(order.len() - i, rng);
+    order.swap(i, other);
+}
+
+/// The bins that hold rows, ascending, with what their rows add up to.
+fn sums_by_bin<C: Cell, B: Copy + Into<usize>>(
+    column: &[B],
+    rows: &[u32],
+    cells: &[C],
+) -> Vec<(usize, Sum)> {
+    let bin = |row: u32| column[row as usize].into();
+    let mut entries: Vec<(usize, Sum)> =
+        rows.iter().zip(cells).map(|(&row, cell)| (bin(row), cell.sum())).collect();
+    entries.sort_unstable_by_key(|(bin, _)| *bin);
+    entries.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 = kept.1.plus(next.1);
+        }
+        same
+    });
+    entries
 }
 
 /// Some groups of features of two siblings.
@@ -511,13 +562,17 @@ struct GroupTask<'a> {
 }
 
 /// What all rows add up to.
-fn total<C: Cell>(rows: &[u32], cells: &[C]) -> Sum {
-    let chunks: Vec<&[u32]> = rows.chunks(C::ROWS.min(MANY_ROWS)).collect();
-    let sums = parallel::map(&chunks, |rows| {
+fn total<C: Cell>(rows: &[u32], cells: &[C], parallel: bool) -> Sum {
+    let add = |rows: &[u32]| {
         let mut sum = C::default();
         rows.iter().for_each(|&row| sum.add(cells[row as usize]));
         sum.sum()
-    });
+    };
+    let chunks = rows.chunks(C::ROWS.min(MANY_ROWS));
+    let sums: Vec<Sum> = match parallel {
+        true => parallel::map(&chunks.collect::<Vec<_>>(), |rows| add(rows)),
+        false => chunks.map(add).collect(),
+    };
     sums.into_iter().fold(Sum::default(), Sum::plus)
 }
 
@@ -551,69 +606,5 @@ fn keep_better(best: &mut Option<Cut>, cut: Option<Cut>) {
     let better = |cut: &Cut| best.as_ref().is_none_or(|best| cut.gain > best.gain);
     if let Some(cut) = cut.filter(better) {
         *best = Some(cut);
-    }
-}
-
-/// Per bin of a feature, the one for missing values included, whether it goes left.
-struct LeftTable(Vec<bool>);
-
-impl LeftTable {
-    fn new(cut: &Cut, bins: &FeatureBins) -> Self {
-        let n_values = bins.n_values();
-        let mut table = vec![false; n_values + 1];
-        match &cut.bins {
-            LeftBins::UpTo(last, _) => table[..=*last].fill(true),
-            LeftBins::These(set) => set.iter().for_each(|&bin| table[bin as usize] = true),
-        }
-        table[n_values] = cut.missing_left;
-        LeftTable(table)
-    }
-
-    fn bytes(&self) -> [bool; 256] {
-        std::array::from_fn(|bin| self.0.get(bin).copied().unwrap_or(false))
-    }
-}
-
-impl Grown {
-    /// The tree with real thresholds; leaf values times `scale`.
-    pub(super) fn tree(&self, data: &Binned, scale: f64) -> Tree {
-        let nodes = self.nodes.iter().map(|node| TreeNode {
-            split: node.split.as_ref().map(|split| Split {
-                feature: split.cut.feature as u32,
-                question: data.features[split.cut.feature].question(&split.cut.bins),
-                missing_left: split.cut.missing_left,
-                also_missing: None,
-                left: split.left,
-                right: split.left + 1,
-            }),
-            value: node.value * scale,
-            cover: node.sum.rows() as f64,
-            gain: node.gain,
-        });
-        Tree::new(nodes.collect())
-            .expect("children are pushed behind their parent, sums are finite")
-    }
-
-    /// The leaf where a row of the training data ends, by its bins.
-    pub(super) fn leaf_of(&self, data: &Binned, row: u32) -> usize {
-        let mut at = 0;
-        while let Some(split) = &self.nodes[at].split {
-            let bin = match &data.columns {
-                Columns::Bytes(columns) => columns[split.cut.feature][row as usize] as usize,
-                Columns::Shorts(columns) => columns[split.cut.feature][row as usize] as usize,
-            };
-            let left = match &split.cut.bins {
-                _ if bin == data.features[split.cut.feature].n_values() => split.cut.missing_left,
-                LeftBins::UpTo(last, _) => bin <= *last,
-                LeftBins::These(set) => set.contains(&(bin as u16)),
-            };
-            at = split.left as usize + usize::from(!left);
-        }
-        at
-    }
-
-    /// The leaves.
-    pub(super) fn leaves(&self) -> impl Iterator<Item = (usize, &GrownNode)> {
-        self.nodes.iter().enumerate().filter(|(_, node)| node.split.is_none())
     }
 }

@@ -1,10 +1,10 @@
 //! Which question is best: the objectives that splits improve, and the search over a feature's bins.
 
-use crate::model::tree::histogram::Sum;
+use crate::model::tree::grow::histogram::Sum;
 
 /// What splits improve. Scores are to be maximised; the gain of a split is that of its children less that of their parent.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Criterion {
+pub(crate) enum Criterion {
     Newton(Newton),
     Gini(Shares),
     Entropy(Shares),
@@ -13,52 +13,62 @@ pub(super) enum Criterion {
 /// One Newton step per leaf: `−G / (H + l2)`, its size at most `max_step`, for sums of derivatives G and H. The score is
 /// what the step takes off twice the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Newton {
-    pub(super) first_unit: f64,
-    pub(super) second_unit: f64,
-    pub(super) l1: f64,
-    pub(super) l2: f64,
+pub(crate) struct Newton {
+    pub(crate) first_unit: f64,
+    pub(crate) second_unit: f64,
+    pub(crate) l1: f64,
+    pub(crate) l2: f64,
     /// Infinite: no limit.
-    pub(super) max_step: f64,
+    pub(crate) max_step: f64,
 }
 
 /// Shares of bad among weighted rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     /// Weight of one unit of a good row and of a bad one.
-    pub(super) good: f64,
-    pub(super) bad: f64,
+    pub(crate) good: f64,
+    pub(crate) bad: f64,
 }
 
 /// What a split may not do.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Limits {
-    pub(super) min_rows: u64,
+pub(crate) struct Limits {
+    pub(crate) min_rows: u64,
     /// In units.
-    pub(super) min_second: u64,
+    pub(crate) min_second: u64,
     /// Which way the value may go with the feature: up (1), down (−1), either (0).
-    pub(super) direction: i8,
+    pub(crate) direction: i8,
     /// What values a leaf below here may take.
-    pub(super) bounds: (f64, f64),
+    pub(crate) bounds: (f64, f64),
 }
 
 /// A split of one feature's bins.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cut {
-    pub(super) gain: f64,
-    pub(super) feature: usize,
-    pub(super) bins: LeftBins,
-    pub(super) missing_left: bool,
-    pub(super) left: Sum,
+pub(crate) struct Cut {
+    pub(crate) gain: f64,
+    pub(crate) feature: usize,
+    pub(crate) bins: LeftBins,
+    pub(crate) missing_left: bool,
+    pub(crate) left: Sum,
 }
 
 /// Which of a feature's bins go left.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum LeftBins {
+pub(crate) enum LeftBins {
     /// Those up to the first of these two; the second is the next one that holds a row (past the last if none does).
     UpTo(usize, usize),
     /// These, of a categorical feature.
     These(Vec<u16>),
+}
+
+impl LeftBins {
+    /// Whether a bin of values goes left.
+    pub(crate) fn contains(&self, bin: usize) -> bool {
+        match self {
+            LeftBins::UpTo(last, _) => bin <= *last,
+            LeftBins::These(bins) => bins.contains(&(bin as u16)),
+        }
+    }
 }
 
 impl Newton {
@@ -85,7 +95,7 @@ impl Newton {
 
 impl Shares {
     /// Weight of bad and of all.
-    pub(super) fn weights(&self, sum: Sum) -> (f64, f64) {
+    pub(crate) fn weights(&self, sum: Sum) -> (f64, f64) {
         let (bad, all) = (sum.first() as f64, sum.second() as f64);
         (self.bad * bad, self.bad * bad + self.good * (all - bad))
     }
@@ -93,7 +103,7 @@ impl Shares {
 
 impl Criterion {
     /// What a leaf with this sum says: a step, or a share of bad.
-    pub(super) fn value(&self, sum: Sum, bounds: (f64, f64)) -> f64 {
+    pub(crate) fn value(&self, sum: Sum, bounds: (f64, f64)) -> f64 {
         let value = match self {
             Criterion::Newton(newton) => {
                 let (first, second) = newton.derivatives(sum);
@@ -108,7 +118,7 @@ impl Criterion {
     }
 
     /// What a node with this sum scores by itself.
-    pub(super) fn score(&self, sum: Sum, bounds: (f64, f64)) -> f64 {
+    pub(crate) fn score(&self, sum: Sum, bounds: (f64, f64)) -> f64 {
         match self {
             Criterion::Newton(newton) => {
                 let (first, second) = newton.derivatives(sum);
@@ -129,7 +139,7 @@ impl Criterion {
 
     /// The best cut of one feature, if any is allowed. `entries` are its bins for values in ascending order, of which
     /// empty ones may be left out. O(entries).
-    pub(super) fn best_cut(
+    pub(crate) fn best_cut(
         &self,
         node: &Node<'_>,
         feature: usize,
@@ -176,7 +186,7 @@ impl Criterion {
     /// The best cut of one categorical feature: its categories in the order of what they say by themselves, cut where that
     /// is best, which for a convex loss is the best of all divisions (Fisher 1958). What is missing, and any category that
     /// training did not see, goes right. O(entries × log entries).
-    pub(super) fn best_division(
+    pub(crate) fn best_division(
         &self,
         node: &Node<'_>,
         feature: usize,
@@ -214,11 +224,11 @@ impl Criterion {
 
 /// A node whose best cut is looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node<'a> {
-    pub(super) total: Sum,
+pub(crate) struct Node<'a> {
+    pub(crate) total: Sum,
     /// Of the rows whose value of the feature in question is missing.
-    pub(super) missing: Sum,
-    pub(super) limits: &'a Limits,
+    pub(crate) missing: Sum,
+    pub(crate) limits: &'a Limits,
 }
 
 impl Node<'_> {

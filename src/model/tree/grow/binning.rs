@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::tree::histogram::MAX_ROWS;
+use crate::model::tree::grow::histogram::MAX_ROWS;
+use crate::model::tree::grow::split::LeftBins;
 use crate::model::tree::node::{CategorySet, Question};
-use crate::model::tree::split::LeftBins;
 use crate::parallel;
 
 /// How the values of a column are cut into bins, between which splits are looked for.
@@ -28,7 +28,7 @@ const SAMPLE: usize = 200_000;
 /// Where the tail begins that [`Binning::TailAware`] looks into.
 const TAIL: f64 = 0.98;
 /// Features side by side in one word of a line.
-pub(super) const GROUP: usize = 8;
+pub(crate) const GROUP: usize = 8;
 /// Most bins, the one for missing values included, that a byte can tell apart.
 const BYTE_BINS: usize = 256;
 /// Most bins for values.
@@ -38,25 +38,34 @@ const ROWS: usize = 512;
 
 /// A data set as bins. Of a feature with `n` bins for values, bin `n` holds what is missing.
 #[derive(Debug)]
-pub(super) struct Binned {
-    pub(super) features: Vec<FeatureBins>,
-    pub(super) columns: Columns,
+pub(crate) struct Binned {
+    pub(crate) features: Vec<FeatureBins>,
+    pub(crate) columns: Columns,
     /// Row after row, eight features in a word; empty where bins take two bytes.
-    pub(super) lines: Vec<u64>,
+    pub(crate) lines: Vec<u64>,
     /// Words in a line.
-    pub(super) n_groups: usize,
+    pub(crate) n_groups: usize,
 }
 
 /// One feature's bins, column after column.
 #[derive(Debug)]
-pub(super) enum Columns {
+pub(crate) enum Columns {
     Bytes(Vec<Vec<u8>>),
     Shorts(Vec<Vec<u16>>),
 }
 
+impl Columns {
+    pub(crate) fn bin(&self, feature: usize, row: usize) -> usize {
+        match self {
+            Columns::Bytes(columns) => columns[feature][row].into(),
+            Columns::Shorts(columns) => columns[feature][row].into(),
+        }
+    }
+}
+
 /// What a feature's bins stand for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum FeatureBins {
+pub(crate) enum FeatureBins {
     /// Bin `b` holds the values above `cuts[b - 1]` and up to `cuts[b]`.
     Cuts(Vec<f64>),
     /// Bin `b` holds the category with code `codes[b]`; any other counts as missing.
@@ -65,7 +74,7 @@ pub(super) enum FeatureBins {
 
 impl FeatureBins {
     /// Number of bins for values; the one for missing values comes behind them.
-    pub(super) fn n_values(&self) -> usize {
+    pub(crate) fn n_values(&self) -> usize {
         match self {
             FeatureBins::Cuts(cuts) => cuts.len() + 1,
             FeatureBins::Codes(codes) => codes.len(),
@@ -73,7 +82,7 @@ impl FeatureBins {
     }
 
     /// The question that sends left what training sent left.
-    pub(super) fn question(&self, left: &LeftBins) -> Question {
+    pub(crate) fn question(&self, left: &LeftBins) -> Question {
         match (self, left) {
             (FeatureBins::Cuts(cuts), LeftBins::UpTo(below, above)) => {
                 Question::AtMost(match cuts.get(above.wrapping_sub(1)) {
@@ -196,7 +205,7 @@ fn between(low: f64, high: f64) -> f64 {
 impl Binned {
     /// # Errors
     /// `InvalidInput` for more than 67,108,863 rows or 65,535 features.
-    pub(super) fn new(data: &Dataset, binning: Binning, max_bins: usize) -> Result<Self> {
+    pub(crate) fn new(data: &Dataset, binning: Binning, max_bins: usize) -> Result<Self> {
         let (n_rows, n_features) = (data.n_rows(), data.schema().n_features());
         if n_rows > MAX_ROWS || n_features > usize::from(u16::MAX) {
             let reason =
@@ -240,7 +249,7 @@ impl Binned {
     }
 
     /// Frees what only training on all features of a node at once needs.
-    pub(super) fn without_lines(mut self) -> Self {
+    pub(crate) fn without_lines(mut self) -> Self {
         self.lines = Vec::new();
         self
     }
