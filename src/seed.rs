@@ -46,6 +46,13 @@ pub(crate) fn below(n: usize, rng: &mut impl RngCore) -> usize {
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
+/// Every order as likely as the next, after Fisher and Yates.
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut impl RngCore) {
+    for i in (1..items.len()).rev() {
+        items.swap(i, below(i + 1, rng));
+    }
+}
+
 /// The frozen 64-bit hash: XXH3-64 of `bytes` with `seed`. It decides routes and ids, so it can never change; other
 /// languages reproduce it with any XXH3 library.
 pub fn stable_hash(bytes: &[u8], seed: u64) -> u64 {

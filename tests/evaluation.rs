@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use riskcycle::dataset::{Dataset, SplitRows};
 use riskcycle::evaluate::{
     Bootstrap, BootstrapConfig, Calibration, CapacityOutcome, ConfusionMatrix, Costs,
-    EvaluationReport, FairnessReport, HtmlReport, LeakageConfig, LeakageReport, Ranking,
-    ReliabilityBins, ReportComparison, ResampleUnit, ScoreMetric, SegmentReport, card_precision,
-    hosmer_lemeshow, jackknife,
+    EvaluationReport, FairnessReport, FutureLeak, HtmlReport, LeakageConfig, LeakageReport,
+    Ranking, ReliabilityBins, ReportComparison, ResampleUnit, ScoreMetric, SegmentReport,
+    card_precision, future_leaks, hosmer_lemeshow, jackknife,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::stats::{
@@ -150,6 +150,8 @@ fn ranking_metrics_equal_scikit_learn_and_scipy_ties_and_inversions_included() {
         let upwards = || curve.iter().rev();
         assert_all_close(upwards().map(|p| p.precision), &case["pr_precision"], name);
         assert_all_close(upwards().map(|p| p.recall), &case["pr_recall"], name);
+        let thresholds = upwards().take(curve.len() - 1).map(|p| p.score);
+        assert_all_close(thresholds, &case["pr_thresholds"], name);
 
         if let Some(theirs) = case.get("auc_weighted") {
             let weighted = Ranking::weighted(&y, &score, &numbers(&case["weights"])).unwrap();
@@ -310,6 +312,9 @@ fn areas_are_compared_as_delong_did() {
     );
     assert_close(compared.covariance, number(&golden["cov"]), "covariance");
     assert_close(compared.p_value, number(&golden["p"]), "p");
+    let variance = compared.first.variance + compared.second.variance - 2.0 * compared.covariance;
+    let z = (compared.first.auc - compared.second.auc) / variance.sqrt();
+    assert_close(z.abs(), number(&golden["z"]).abs(), "z");
     let own = Ranking::new(&y, &first).unwrap().roc_auc();
     assert_close(compared.first.auc, own, "our own area");
 }
@@ -518,6 +523,59 @@ fn what_crosses_a_split_is_found() {
     let schema = FeatureSchema::new(["chargeback_amount"]).unwrap();
     let leaking = Dataset::new(schema, features, data.labels().to_vec()).unwrap();
     assert_eq!(look(&leaking, &split).too_good, [("chargeback_amount".to_owned(), 1.0)]);
+}
+
+/// Day, amount, bad.
+type Payment = (usize, f64, bool);
+
+#[test]
+fn features_that_see_the_future_or_labels_before_they_arrive_are_found() {
+    let day = |i: usize| Timestamp::default().plus(days(i as u64));
+    let events: Vec<Payment> = (0..40).map(|i| (i, (i * 7 % 11) as f64, i % 3 == 0)).collect();
+    // Per event: the amount itself, the bad rate of the five days that ended `after` days ago, and the next amount.
+    let features = |after: usize, next: bool| {
+        move |events: &[Payment]| {
+            let rate = |i: usize| {
+                let seen = (i + 1).saturating_sub(after);
+                let window = &events[seen.saturating_sub(5)..seen];
+                let bad = window.iter().filter(|event| event.2).count() as f64;
+                bad / window.len().max(1) as f64
+            };
+            let later = |i: usize| events.get(i + 1).map_or(f64::NAN, |event| event.1);
+            let row = |i: usize| [events[i].1, rate(i), if next { later(i) } else { 0.0 }];
+            let rows = (0..events.len()).flat_map(row).collect();
+            let schema = FeatureSchema::new(["amount", "bad rate", "next amount"])?;
+            Dataset::from_rows(schema, rows, vec![false; events.len()])
+        }
+    };
+    let at = [day(10), day(25)];
+    let amounts = |features: &dyn Fn(&[Payment]) -> riskcycle::Result<Dataset>| {
+        let double = |event: &mut Payment| event.1 *= 2.0;
+        future_leaks(&events, |event| day(event.0), &at, Duration::ZERO, double, features)
+    };
+    assert_eq!(amounts(&features(7, false)).unwrap(), []);
+    let leaks = amounts(&features(7, true)).unwrap();
+    // At each moment its own row alone knows the next amount, but for an amount of 0, which doubles to itself.
+    let seen = |i: usize| u64::from(events[i + 1].1 != 0.0);
+    let expected = FutureLeak {
+        feature: "next amount".into(),
+        changed: seen(10) + seen(25),
+        first_row: if seen(10) == 1 { 10 } else { 25 },
+    };
+    assert_eq!(leaks, [expected]);
+
+    // Labels take seven days. A rate that waits as long passes, one that waits less does not.
+    let labels = |after: usize| {
+        let turn = |event: &mut Payment| event.2 = !event.2;
+        future_leaks(&events, |event| day(event.0), &at, days(7), turn, features(after, false))
+    };
+    assert_eq!(labels(7).unwrap(), []);
+    let leaks = labels(3).unwrap();
+    assert_eq!(leaks.len(), 1);
+    assert_eq!(leaks[0].feature, "bad rate");
+
+    let short = |_: &[Payment]| features(7, false)(&events[..3]);
+    assert!(matches!(amounts(&short), Err(Error::InvalidInput { .. })));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -201,10 +200,7 @@ impl CsvLayout {
         }
 
         let schema = self.schema(&learned, &mut values)?;
-        let shape = (labels.len(), self.features.len());
-        let features =
-            Array2::from_shape_vec(shape, values).expect("a value per feature in every row");
-        let mut data = Dataset::new(schema, features, labels)?;
+        let mut data = Dataset::from_rows(schema, values, labels)?;
         if self.time_seconds.is_some() {
             data = data.with_times(times)?;
         }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, SplitRows, TimeSplit};
 use crate::error::{Error, Result};
 use crate::ids::EntityKey;
-use crate::seed::Seed;
+use crate::seed::{Seed, shuffle};
 
 /// How a data set is cut into folds to validate on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,13 +192,4 @@ fn complements(fold_of: &[usize], folds: usize) -> Vec<SplitRows> {
         SplitRows { train, test, removed: 0 }
     };
     (0..folds).map(split).collect()
-}
-
-/// Fisher and Yates.
-pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
-    for i in (1..items.len()).rev() {
-        // A multiplication in place of a remainder: no place is likelier than another by more than 2^-32.
-        let other = (u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64;
-        items.swap(i, other as usize);
-    }
 }

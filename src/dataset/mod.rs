@@ -3,12 +3,13 @@
 #[cfg(feature = "csv")]
 mod csv;
 mod fold;
+#[cfg(feature = "linfa")]
+mod linfa;
 mod split;
 
 #[cfg(feature = "csv")]
 pub use csv::{CsvFeature, CsvKind, CsvLayout};
 pub use fold::FoldPlan;
-pub(crate) use fold::shuffle;
 pub use split::{SplitRows, TimeSplit};
 
 use ndarray::{Array2, ArrayView2, Axis};
@@ -47,6 +48,7 @@ impl Dataset {
             return Err(Error::Empty { what: "data set".into() });
         }
         schema.check_rows(features.len(), features.nrows())?;
+        let features = by_row(features);
         same_length("labels", labels.len(), features.nrows())?;
         for (column, kind) in schema.kinds().iter().enumerate() {
             let values = features.column(column);
@@ -56,7 +58,6 @@ impl Dataset {
                 return Err(Error::input("features", reason));
             }
         }
-        let features = features.as_standard_layout().into_owned();
         Ok(Dataset {
             schema,
             features,
@@ -66,6 +67,17 @@ impl Dataset {
             amounts: None,
             weights: None,
         })
+    }
+
+    /// A data set from rows laid one after the other and one label per row.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `SchemaMismatch` unless there are the schema's columns for every label.
+    pub fn from_rows(schema: FeatureSchema, rows: Vec<f64>, labels: Vec<bool>) -> Result<Self> {
+        schema.check_rows(rows.len(), labels.len())?;
+        let shape = (labels.len(), schema.n_features());
+        let features = Array2::from_shape_vec(shape, rows).expect("whole rows, as checked");
+        Dataset::new(schema, features, labels)
     }
 
     /// The data set of some events: their features from `frame`, and from the events themselves label, time, the entity
@@ -165,7 +177,7 @@ impl Dataset {
     /// `InvalidInput` for a column past the end; `InvalidConfig` for none at all or one twice.
     pub fn select_columns(&self, columns: &[usize]) -> Result<Self> {
         let schema = self.schema.select(columns)?;
-        let features = self.features.select(Axis(1), columns).as_standard_layout().into_owned();
+        let features = by_row(self.features.select(Axis(1), columns));
         Ok(Dataset { schema, features, ..self.clone() })
     }
 
@@ -313,6 +325,11 @@ impl Dataset {
     }
 }
 
+/// The same matrix, row after row without gaps; copied only where it is not.
+fn by_row(matrix: Array2<f64>) -> Array2<f64> {
+    if matrix.is_standard_layout() { matrix } else { matrix.as_standard_layout().into_owned() }
+}
+
 fn same_length(what: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected {
         return Ok(());
@@ -320,51 +337,13 @@ fn same_length(what: &'static str, found: usize, expected: usize) -> Result<()> 
     Err(Error::input(what, format!("{found} for {expected} rows")))
 }
 
-#[cfg(feature = "linfa")]
-impl From<&Dataset> for linfa::Dataset<f64, bool, ndarray::Ix1> {
-    /// A copy for linfa's own algorithms: records are the features, targets the labels, weights in single precision.
-    fn from(data: &Dataset) -> Self {
-        let labels = ndarray::Array1::from(data.labels.clone());
-        let copy = linfa::Dataset::new(data.features.clone(), labels)
-            .with_feature_names(data.schema.names().to_vec());
-        match data.weights() {
-            Some(weights) => copy.with_weights(weights.iter().map(|w| *w as f32).collect()),
-            None => copy,
-        }
-    }
-}
-
-#[cfg(feature = "linfa")]
-impl<D, T> TryFrom<&linfa::DatasetBase<ndarray::ArrayBase<D, ndarray::Ix2>, T>> for Dataset
-where
-    D: ndarray::Data<Elem = f64>,
-    T: linfa::dataset::AsSingleTargets<Elem = bool>,
-{
-    type Error = Error;
-
-    /// A copy of linfa's, owned or a view: targets are the labels, `true` for bad; all features are numeric. Without
-    /// names they are f0, f1, …
-    fn try_from(data: &linfa::DatasetBase<ndarray::ArrayBase<D, ndarray::Ix2>, T>) -> Result<Self> {
-        let schema = match data.feature_names() {
-            [] => FeatureSchema::new((0..data.records.ncols()).map(|i| format!("f{i}")))?,
-            names => FeatureSchema::new(names)?,
-        };
-        let labels = data.targets.as_single_targets().to_vec();
-        let copy = Dataset::new(schema, data.records.to_owned(), labels)?;
-        match data.weights() {
-            Some(weights) => copy.with_weights(weights.iter().map(|w| f64::from(*w)).collect()),
-            None => Ok(copy),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn data(values: [f64; 4], labels: [bool; 2]) -> Dataset {
-        let features = Array2::from_shape_vec((2, 2), values.to_vec()).unwrap();
-        Dataset::new(FeatureSchema::new(["a", "b"]).unwrap(), features, labels.to_vec()).unwrap()
+        let schema = FeatureSchema::new(["a", "b"]).unwrap();
+        Dataset::from_rows(schema, values.to_vec(), labels.to_vec()).unwrap()
     }
 
     #[test]
@@ -374,6 +353,8 @@ mod tests {
         assert!(matches!(new((0, 2), vec![]), Err(Error::Empty { .. })));
         assert!(matches!(new((2, 3), vec![true; 2]), Err(Error::SchemaMismatch { .. })));
         assert!(new((2, 2), vec![true; 3]).is_err());
+        let rows = Dataset::from_rows(schema.clone(), vec![0.0; 3], vec![true, false]);
+        assert!(matches!(rows, Err(Error::SchemaMismatch { .. })));
         assert!(data([0.0; 4], [true, false]).with_amounts(vec![1.0]).is_err());
         assert!(data([0.0; 4], [true, false]).with_amounts(vec![1.0, f64::NAN]).is_err());
     }
@@ -472,15 +453,5 @@ mod tests {
         let error = new(1.0, 2.0).unwrap_err().to_string();
         assert!(error.contains("row 1, column letter: 2"), "{error}");
         assert!(new(0.5, 0.0).is_err());
-    }
-
-    #[cfg(feature = "linfa")]
-    #[test]
-    fn a_data_set_goes_to_linfa_and_back() {
-        let ours = data([1.0, 2.0, 3.0, 4.0], [true, false]).with_weights(vec![1.0, 0.5]).unwrap();
-        let theirs: linfa::Dataset<f64, bool, ndarray::Ix1> = (&ours).into();
-        assert_eq!(Dataset::try_from(&theirs).unwrap(), ours);
-        let unnamed = linfa::Dataset::new(theirs.records.clone(), theirs.targets.clone());
-        assert_eq!(Dataset::try_from(&unnamed.view()).unwrap().schema().names(), ["f0", "f1"]);
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::error::Result;
-use crate::evaluate::probability::check_probabilities;
-use crate::evaluate::ranking::Ranking;
+use crate::error::{Error, Result};
+use crate::evaluate::probability::{check_probabilities, log_loss, squared_error};
+use crate::evaluate::ranking::{Ranking, check_weights};
 use crate::train::Metric;
 
 /// A number that scores are judged by.
@@ -45,31 +45,29 @@ impl ScoreMetric {
     /// Those of [`Ranking::weighted`] and of the metric; `InvalidInput` for scores that are no probabilities where the
     /// metric needs them.
     pub fn value(self, labels: &[bool], scores: &[f64], weights: Option<&[f64]>) -> Result<f64> {
-        match (self.prepare(labels, scores)?, weights) {
-            (Prepared::Ranked(metric, ranking), None) => metric.of(&ranking),
-            (Prepared::Ranked(metric, _), Some(weights)) => {
-                metric.of(&Ranking::weighted(labels, scores, weights)?)
+        match (self, weights) {
+            (ScoreMetric::LogLoss, None) => mean_loss(labels, scores, log_loss),
+            (ScoreMetric::Brier, None) => mean_loss(labels, scores, squared_error),
+            (_, None) => self.of(&Ranking::new(labels, scores)?),
+            (ScoreMetric::LogLoss | ScoreMetric::Brier, Some(weights)) => {
+                check_weights(weights, labels.len())?;
+                let mean = self.prepare(labels, scores)?.value(weights);
+                mean.ok_or_else(|| Error::input("weights", "all are 0"))
             }
-            (Prepared::Mean(losses), None) => Ok(losses.iter().sum::<f64>() / losses.len() as f64),
-            (Prepared::Mean(losses), Some(weights)) => Ok(weighted_mean(&losses, weights)),
+            (_, Some(weights)) => self.of(&Ranking::weighted(labels, scores, weights)?),
         }
     }
 
     pub(super) fn prepare(self, labels: &[bool], scores: &[f64]) -> Result<Prepared> {
-        let loss: fn(bool, f64) -> f64 = match self {
-            ScoreMetric::LogLoss => |bad, p| {
-                let of_truth: f64 = if bad { p } else { 1.0 - p };
-                -of_truth.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
-            },
-            ScoreMetric::Brier => |bad, p| (p - f64::from(u8::from(bad))).powi(2),
+        match self {
+            ScoreMetric::LogLoss => Ok(Prepared::Mean(losses(labels, scores, log_loss)?)),
+            ScoreMetric::Brier => Ok(Prepared::Mean(losses(labels, scores, squared_error)?)),
             _ => {
                 let ranking = Ranking::new(labels, scores)?;
                 self.of(&ranking)?; // so that nothing later can fail
-                return Ok(Prepared::Ranked(self, ranking));
+                Ok(Prepared::Ranked(self, ranking))
             }
-        };
-        check_probabilities(labels, scores)?;
-        Ok(Prepared::Mean(labels.iter().zip(scores).map(|(&bad, &p)| loss(bad, p)).collect()))
+        }
     }
 
     fn of(self, ranking: &Ranking) -> Result<f64> {
@@ -96,6 +94,17 @@ impl Prepared {
             }
         }
     }
+}
+
+fn losses(labels: &[bool], scores: &[f64], loss: impl Fn(bool, f64) -> f64) -> Result<Vec<f64>> {
+    check_probabilities(labels, scores)?;
+    Ok(labels.iter().zip(scores).map(|(&bad, &p)| loss(bad, p)).collect())
+}
+
+fn mean_loss(labels: &[bool], scores: &[f64], loss: impl Fn(bool, f64) -> f64) -> Result<f64> {
+    check_probabilities(labels, scores)?;
+    let sum: f64 = labels.iter().zip(scores).map(|(&bad, &p)| loss(bad, p)).sum();
+    Ok(sum / labels.len() as f64)
 }
 
 fn weighted_mean(values: &[f64], weights: &[f64]) -> f64 {

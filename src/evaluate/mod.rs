@@ -1,5 +1,6 @@
 //! Stage 6, evaluate. Takes scores and labels; gives how good, how sure, for whom, and worth how much: an
-//! [`EvaluationReport`]. Of features it tells which are worth keeping: a [`Selection`].
+//! [`EvaluationReport`]. Of features it tells which are worth keeping: a [`Selection`]; of booked accounts how they pay: a
+//! [`Portfolio`].
 
 mod capacity;
 mod card;
@@ -11,6 +12,7 @@ mod fairness;
 mod html;
 mod leakage;
 mod metric;
+mod portfolio;
 mod probability;
 mod ranking;
 mod report;
@@ -26,8 +28,9 @@ pub use curve::{GainsRow, RankPoint};
 pub use fairness::{FairnessReport, GroupFairness};
 #[cfg(feature = "report")]
 pub use html::HtmlReport;
-pub use leakage::{LeakageConfig, LeakageReport};
+pub use leakage::{FutureLeak, LeakageConfig, LeakageReport, future_leaks};
 pub use metric::ScoreMetric;
+pub use portfolio::{Account, AccountMonth, Portfolio, RollRates, Vintage, VintageTable};
 pub use probability::{
     Calibration, HosmerLemeshow, ReliabilityBin, ReliabilityBins, hosmer_lemeshow,
 };

@@ -1,14 +1,13 @@
 //! How sure a metric is: the bootstrap and the jackknife.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, FoldPlan};
 use crate::error::{Error, Result};
 use crate::evaluate::metric::{Prepared, ScoreMetric};
 use crate::parallel::map;
-use crate::seed::Seed;
+use crate::seed::{Seed, below};
 use crate::stats::{Interval, quantile_sorted};
 
 /// What is drawn anew in every resample.
@@ -262,7 +261,6 @@ fn strata(data: &Dataset, unit: ResampleUnit) -> Result<Vec<Vec<Vec<usize>>>> {
 /// Adds to `weights` what as many draws with replacement as there are units bring.
 fn draw(units: &[Vec<usize>], as_they_are: &[f64], weights: &mut [f64], rng: &mut ChaCha8Rng) {
     for _ in 0..units.len() {
-        let drawn = (u128::from(rng.next_u64()) * units.len() as u128) >> 64;
-        units[drawn as usize].iter().for_each(|&row| weights[row] += as_they_are[row]);
+        units[below(units.len(), rng)].iter().for_each(|&row| weights[row] += as_they_are[row]);
     }
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
-use crate::model::{CalibratedModel, LogisticModel, Model, PipelineModel, Scorecard, TreeEnsemble};
+use crate::model::{
+    AveragedModel, CalibratedModel, LogisticModel, Model, PipelineModel, Scorecard, TreeEnsemble,
+};
 use crate::schema::FeatureSchema;
 
 /// Makes a model from its schema and the bytes of [`Model::to_bytes`]. Bytes may be hostile: it must answer them with
@@ -13,7 +16,20 @@ use crate::schema::FeatureSchema;
 pub type DecodeModel = fn(FeatureSchema, &[u8]) -> Result<Arc<dyn Model>>;
 
 /// Kinds that hold another model, which any decoder may be asked for.
-const WRAPPERS: [&str; 2] = [PipelineModel::KIND, CalibratedModel::KIND];
+const WRAPPERS: [(&str, DecodeWrapper); 3] = [
+    (PipelineModel::KIND, |codecs, schema, bytes, depth| {
+        Ok(Arc::new(PipelineModel::from_bytes(codecs, schema, bytes, depth)?))
+    }),
+    (CalibratedModel::KIND, |codecs, schema, bytes, depth| {
+        Ok(Arc::new(CalibratedModel::from_bytes(codecs, schema, bytes, depth)?))
+    }),
+    (AveragedModel::KIND, |codecs, schema, bytes, depth| {
+        Ok(Arc::new(AveragedModel::from_bytes(codecs, schema, bytes, depth)?))
+    }),
+];
+
+type DecodeWrapper = fn(&ModelCodecs, FeatureSchema, &[u8], usize) -> Result<Arc<dyn Model>>;
+
 /// How deep models may hold models; hostile bytes must not overflow the stack.
 const MAX_DEPTH: usize = 8;
 
@@ -29,7 +45,8 @@ impl ModelCodecs {
     /// # Errors
     /// `Conflict` if the kind has a decoder already.
     pub fn with(mut self, kind: &str, decode: DecodeModel) -> Result<Self> {
-        if WRAPPERS.contains(&kind) || self.decoders.insert(kind.to_owned(), decode).is_some() {
+        let ours = WRAPPERS.iter().any(|(wrapper, _)| *wrapper == kind);
+        if ours || self.decoders.insert(kind.to_owned(), decode).is_some() {
             let reason = "has a decoder already".into();
             return Err(Error::Conflict { kind: "model kind", id: kind.into(), reason });
         }
@@ -49,8 +66,18 @@ impl ModelCodecs {
         self.decode_nested(kind, schema, bytes, 0)
     }
 
-    /// Makes a model that `depth` others hold.
-    pub(super) fn decode_nested(
+    /// What [`write_model`] wrote, inside `depth` other models.
+    pub(super) fn read_model(
+        &self,
+        reader: &mut Reader<'_>,
+        schema: FeatureSchema,
+        depth: usize,
+    ) -> Result<Arc<dyn Model>> {
+        let kind = reader.text()?;
+        self.decode_nested(&kind, schema, reader.block()?, depth)
+    }
+
+    fn decode_nested(
         &self,
         kind: &str,
         schema: FeatureSchema,
@@ -62,11 +89,8 @@ impl ModelCodecs {
             return Err(Error::corrupt("model", reason));
         }
         let depth = depth + 1;
-        if kind == PipelineModel::KIND {
-            return Ok(Arc::new(PipelineModel::from_bytes(self, schema, bytes, depth)?));
-        }
-        if kind == CalibratedModel::KIND {
-            return Ok(Arc::new(CalibratedModel::from_bytes(self, schema, bytes, depth)?));
+        if let Some((_, decode)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == kind) {
+            return decode(self, schema, bytes, depth);
         }
         let decode = self.decoders.get(kind).ok_or_else(|| Error::NotFound {
             kind: "decoder for models of kind",
@@ -74,6 +98,12 @@ impl ModelCodecs {
         })?;
         decode(schema, bytes)
     }
+}
+
+/// Appends a model that another one holds: its kind and its bytes.
+pub(super) fn write_model(bytes: &mut Vec<u8>, model: &dyn Model) {
+    codec::write_block(bytes, model.kind().as_bytes());
+    codec::write_block(bytes, &model.to_bytes());
 }
 
 impl Default for ModelCodecs {

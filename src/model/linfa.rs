@@ -14,8 +14,7 @@ use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
 impl LogisticModel {
-    /// A logistic regression that linfa fitted to features as they are, with `true` for bad. linfa calls the larger class
-    /// positive; the score is the probability of bad whichever that is.
+    /// A logistic regression that linfa fitted to features as they are, with `true` for bad.
     ///
     /// # Errors
     /// `InvalidInput` unless there is a finite coefficient per feature.
@@ -23,12 +22,18 @@ impl LogisticModel {
         schema: FeatureSchema,
         fitted: &FittedLogisticRegression<f64, bool>,
     ) -> Result<Self> {
-        let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-        let coefficients = fitted.params().iter().map(|coefficient| sign * coefficient).collect();
+        let (intercept, coefficients) = oriented(fitted);
         let n = schema.n_features();
         let (means, scales) = (vec![0.0; n], vec![1.0; n]);
-        LogisticModel::new(schema, sign * fitted.intercept(), coefficients, means, scales)
+        LogisticModel::new(schema, intercept, coefficients, means, scales)
     }
+}
+
+/// Intercept and coefficients of the log-odds of bad. linfa calls the larger class positive, whichever that is.
+pub(super) fn oriented(fitted: &FittedLogisticRegression<f64, bool>) -> (f64, Vec<f64>) {
+    let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
+    let coefficients = fitted.params().iter().map(|coefficient| sign * coefficient).collect();
+    (sign * fitted.intercept(), coefficients)
 }
 
 /// A trainer of ours where linfa code wants [`Fit`]; what it fits is a [`ModelForLinfa`].

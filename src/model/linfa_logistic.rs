@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::model::linfa::oriented;
 use crate::model::logistic_regression::check_no_categories;
+use crate::model::standardise::Standard;
 use crate::model::{Convergence, Fitted, LogisticModel, Trainer, sigmoid};
 use crate::seed::Seed;
 
@@ -85,7 +87,7 @@ impl Trainer for LinfaLogistic {
             let reason = "linfa knows no weights; LogisticRegression does";
             return Err(Error::input("weights", reason));
         }
-        let (features, means, scales) = standardise(data);
+        let (features, standards) = standardise(data);
         let labels = Array1::from(data.labels().to_vec());
         let records = linfa::Dataset::new(features, labels);
         // linfa stops at a gradient norm over summed rows; half of ours is strict enough for either norm.
@@ -99,11 +101,9 @@ impl Trainer for LinfaLogistic {
                 trainer: "linfa logistic regression",
                 reason: format!("{error}; more l2 or a looser tolerance may help"),
             })?;
-        // linfa calls the larger class positive; ours is bad, whatever its size.
-        let sign = if fitted.labels().pos.class { 1.0 } else { -1.0 };
-        let intercept = sign * fitted.intercept();
-        let coefficients: Vec<f64> = fitted.params().iter().map(|c| sign * c).collect();
+        let (intercept, coefficients) = oriented(&fitted);
         let gradient = self.gradient(&records, intercept, &coefficients);
+        let (means, scales) = standards.iter().map(|of| (of.mean, of.scale)).unzip();
         let schema = data.schema().clone();
         let model =
             LogisticModel::new(schema, intercept, coefficients, means, scales).map_err(|_| {
@@ -140,19 +140,13 @@ impl LinfaLogistic {
 }
 
 /// Features with mean 0 and population standard deviation 1; a constant column keeps scale 1, as in scikit-learn.
-fn standardise(data: &Dataset) -> (Array2<f64>, Vec<f64>, Vec<f64>) {
+fn standardise(data: &Dataset) -> (Array2<f64>, Vec<Standard>) {
     let mut features = data.features().to_owned();
-    let n = features.nrows() as f64;
-    let (mut means, mut scales) = (Vec::new(), Vec::new());
-    for mut column in features.axis_iter_mut(Axis(1)) {
-        let mean = column.sum() / n;
-        let variance = column.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n;
-        // Rounding leaves a constant column a variance of about (mean · ε)².
-        let constant = variance <= (mean * 10.0 * f64::EPSILON).powi(2);
-        let scale = if constant { 1.0 } else { variance.sqrt() };
-        column.mapv_inplace(|x| (x - mean) / scale);
-        means.push(mean);
-        scales.push(scale);
-    }
-    (features, means, scales)
+    let columns = features.axis_iter_mut(Axis(1)).map(|mut column| {
+        let standard = Standard::of(column.iter().map(|&x| (x, 1.0)));
+        column.mapv_inplace(|x| standard.apply(x));
+        standard
+    });
+    let standards = columns.collect();
+    (features, standards)
 }

@@ -1,7 +1,10 @@
 //! Stage 4, model. Takes a data set through a [`Trainer`]; gives a [`Model`] that scores rows.
 
+mod averaged;
+mod bagging;
 mod binning;
 mod calibration;
+mod class_weights;
 mod codec;
 #[cfg(feature = "linfa")]
 mod linfa;
@@ -11,18 +14,24 @@ mod linfa_logistic;
 mod linfa_tree;
 mod logistic;
 mod logistic_regression;
+mod out_of_fold;
 mod pipeline;
 mod reject;
 mod scorecard;
+mod standardise;
 mod transform;
 mod tree;
+mod undersampling;
 
 #[cfg(feature = "linfa")]
 pub use self::linfa::{ModelForLinfa, TrainerForLinfa};
+pub use averaged::AveragedModel;
+pub use bagging::{BalancedBagging, BalancedBaggingConfig};
 pub use binning::{
     Bin, Binner, BinningConfig, BinningMethod, Orientation, Prebins, Trend, UnseenCategory, WoeBins,
 };
-pub use calibration::{CalibratedModel, Calibrator, Undersampled};
+pub use calibration::{CalibratedModel, CalibratedTrainer, CalibrationMethod, Calibrator};
+pub use class_weights::ClassWeights;
 pub use codec::{DecodeModel, ModelCodecs};
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
@@ -32,6 +41,7 @@ pub use logistic::LogisticModel;
 pub use logistic_regression::{
     Coefficient, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign, Signs,
 };
+pub(crate) use out_of_fold::out_of_fold;
 pub use pipeline::{Pipeline, PipelineModel};
 pub use reject::RejectInference;
 pub use scorecard::{
@@ -40,6 +50,7 @@ pub use scorecard::{
 };
 pub use transform::{FittedTransforms, Imputation, Transform};
 pub use tree::*;
+pub use undersampling::Undersampled;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -133,6 +144,16 @@ pub trait Trainer: Debug + Send + Sync + 'static {
     /// # Errors
     /// See the trait.
     fn fit(&self, data: &Dataset, seed: Seed) -> Result<Fitted>;
+}
+
+/// The parameters of a trainer around another one: its own, then the other's name and parameters.
+fn wrapped_parameters(
+    mut own: Vec<(String, String)>,
+    inner: &dyn Trainer,
+) -> Vec<(String, String)> {
+    own.push(("trainer".to_owned(), inner.name().to_owned()));
+    own.extend(inner.parameters());
+    own
 }
 
 /// What a [`Trainer`] gives.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::codec::{self, Reader};
+use crate::codec::Reader;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::model::codec::write_model;
 use crate::model::transform::{FittedTransforms, Transform};
-use crate::model::{Fitted, Model, ModelCodecs, Trainer};
+use crate::model::{Fitted, Model, ModelCodecs, Trainer, wrapped_parameters};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
@@ -48,11 +49,8 @@ impl Trainer for Pipeline {
 
     fn parameters(&self) -> Vec<(String, String)> {
         let transforms = self.transforms.iter().enumerate();
-        let mut parameters: Vec<(String, String)> =
-            transforms.map(|(i, of)| (format!("transform {}", i + 1), format!("{of:?}"))).collect();
-        parameters.push(("trainer".into(), self.trainer.name().into()));
-        parameters.extend(self.trainer.parameters());
-        parameters
+        let own = transforms.map(|(i, of)| (format!("transform {}", i + 1), format!("{of:?}")));
+        wrapped_parameters(own.collect(), self.trainer.as_ref())
     }
 
     fn fit(&self, data: &Dataset, seed: Seed) -> Result<Fitted> {
@@ -103,9 +101,7 @@ impl PipelineModel {
     ) -> Result<Self> {
         let mut reader = Reader::new("pipeline", bytes);
         let transforms = FittedTransforms::read(schema, &mut reader)?;
-        let kind = reader.text()?;
-        let output = transforms.output().clone();
-        let model = codecs.decode_nested(&kind, output, reader.block()?, depth)?;
+        let model = codecs.read_model(&mut reader, transforms.output().clone(), depth)?;
         reader.finish()?;
         PipelineModel::new(transforms, model)
             .map_err(|error| Error::corrupt("pipeline", error.to_string()))
@@ -142,8 +138,7 @@ impl Model for PipelineModel {
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         self.transforms.write(&mut bytes);
-        codec::write_block(&mut bytes, self.model.kind().as_bytes());
-        codec::write_block(&mut bytes, &self.model.to_bytes());
+        write_model(&mut bytes, self.model.as_ref());
         bytes
     }
 }

@@ -3,10 +3,10 @@
 use ndarray::{Axis, concatenate};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, shuffle};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelExt};
-use crate::seed::Seed;
+use crate::seed::{Seed, shuffle};
 use crate::stats::Bins;
 
 /// An assumption about applications that were rejected and never got a label.

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, FoldPlan};
 use crate::error::Result;
-use crate::model::{Model, ModelExt, Trainer};
-use crate::parallel::map;
+use crate::model::{Model, ModelExt, Trainer, out_of_fold};
 use crate::seed::Seed;
 use crate::train::Metric;
 
@@ -65,29 +64,18 @@ impl CrossValidation {
         seed: Seed,
     ) -> Result<Self> {
         let splits = plan.split(data, seed.derive("folds", 0))?;
-        let folds = map(&splits, |split| {
-            let (train, test) = (data.select_rows(&split.train)?, data.select_rows(&split.test)?);
-            let model = trainer.fit(&train, seed)?.model;
-            let (train_scores, scores) =
-                (model.score_dataset(&train)?, model.score_dataset(&test)?);
+        let (folds, out_of_fold) = out_of_fold(trainer, data, &splits, seed, |fit| {
             let values = |data: &Dataset, scores: &[f64]| -> Result<Vec<f64>> {
                 metrics.iter().map(|metric| metric.value(data, scores)).collect()
             };
-            let fold = Fold {
-                model,
-                n_train: train.n_rows(),
-                n_test: test.n_rows(),
-                train: values(&train, &train_scores)?,
-                test: values(&test, &scores)?,
-            };
-            Ok((fold, scores))
-        });
-        let folds = folds.into_iter().collect::<Result<Vec<(Fold, Vec<f64>)>>>()?;
-        let mut out_of_fold = vec![f64::NAN; data.n_rows()];
-        for (split, (_, scores)) in splits.iter().zip(&folds) {
-            split.test.iter().zip(scores).for_each(|(&row, score)| out_of_fold[row] = *score);
-        }
-        let folds: Vec<Fold> = folds.into_iter().map(|(fold, _)| fold).collect();
+            Ok(Fold {
+                model: fit.model.clone(),
+                n_train: fit.train.n_rows(),
+                n_test: fit.test.n_rows(),
+                train: values(&fit.train, &fit.model.score_dataset(&fit.train)?)?,
+                test: values(&fit.test, &fit.scores)?,
+            })
+        })?;
         let n = folds.len() as f64;
         let summary = |(i, metric): (usize, &&dyn Metric)| {
             let mean = folds.iter().map(|fold| fold.test[i]).sum::<f64>() / n;

@@ -202,7 +202,10 @@ impl Plot {
 fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     let rough = (high - low) / 5.0;
     let unit = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|of| of * unit).into_iter().find(|s| *s >= rough);
+    // Counts have no halves.
+    let between = if unit == 1.0 { 2.0 } else { 2.5 };
+    let steps = [1.0, 2.0, between, 5.0, 10.0].map(|of| of * unit);
+    let step = steps.into_iter().find(|step| *step >= rough);
     let step = step.unwrap_or(10.0 * unit);
     let (first, last) = ((low / step).ceil() as i64, (high / step * (1.0 + 1e-12)).floor() as i64);
     (first..=last.min(first + 20)).map(|i| i as f64 * step).collect()
@@ -250,6 +253,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_numbers_short() {
         assert_eq!(ticks((0.0, 1.0)).len(), 6);
+        assert_eq!(ticks((1.0, 12.0)), [5.0, 10.0]);
         assert_eq!(ticks((0.0, 730.0)), [0.0, 200.0, 400.0, 600.0]);
         assert!(ticks((-3.0, 4.0)).contains(&0.0));
         let shortened = [0.0, 0.05, 1.0, 12.34, 1234.0, 25_000.0, 3_400_000.0, -0.5];

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, shuffle};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::metric::ScoreMetric;
 use crate::model::{Model, ModelExt};
 use crate::parallel::map;
-use crate::seed::Seed;
+use crate::seed::{Seed, shuffle};
 use crate::train::Metric;
 
 /// Rows that are copied and scored at a time.

@@ -1,6 +1,6 @@
 //! ChiMerge: joining the neighbours that differ least.
 
-use crate::model::binning::fit::Limits;
+use crate::model::binning::config::Limits;
 use crate::model::binning::optimal::Counts;
 use crate::stats::chi_squared_sf;
 

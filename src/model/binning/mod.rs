@@ -1,11 +1,13 @@
 //! Bins of one feature with their weights of evidence: what scorecards are made of.
 
 mod chi_merge;
+mod config;
 mod fit;
 mod optimal;
 mod prebin;
 
-pub use fit::{Binner, BinningConfig, BinningMethod, Prebins, Trend};
+pub use config::{BinningConfig, BinningMethod, Prebins, Trend};
+pub use fit::Binner;
 
 use std::fmt::Write as _;
 

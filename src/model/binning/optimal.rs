@@ -1,6 +1,6 @@
 //! The best way to join neighbouring bins: exact, by dynamic programming.
 
-use crate::model::binning::fit::{Limits, Trend};
+use crate::model::binning::config::{Limits, Trend};
 use crate::stats::normal_two_sided;
 
 /// Rows of one fine bin: (bad, good).

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::binning::{Binner, BinningConfig, Orientation, WoeBins};
-use crate::model::logistic_regression::{
-    LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign, Signs,
-};
 use crate::model::scorecard::{BasePoints, Scaling, Scorecard};
-use crate::model::{Fitted, Trainer};
+use crate::model::{
+    Fitted, LogisticFit, LogisticRegression, LogisticRegressionConfig, Sign, Signs, Trainer,
+};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 

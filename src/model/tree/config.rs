@@ -2,65 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::schema::FeatureSchema;
-
-/// Weights by label.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassWeights {
-    /// 1 for both.
-    #[default]
-    Equal,
-    /// Both labels weigh as much together: `n_rows / (2 × rows of the label)`. Scores are then no probabilities.
-    Balanced,
-    /// As given: not negative, not both 0. Scores are then no probabilities unless both are the same.
-    Given {
-        /// Of a good row.
-        good: f64,
-        /// Of a bad row.
-        bad: f64,
-    },
-}
-
-impl ClassWeights {
-    pub(super) fn check(self, what: &'static str) -> Result<()> {
-        match self {
-            ClassWeights::Given { good, bad } => {
-                let sound = [good, bad].iter().all(|w| w.is_finite() && *w > 0.0);
-                let reason = "class weights must be finite and above 0";
-                if sound { Ok(()) } else { Err(Error::config(what, reason)) }
-            }
-            ClassWeights::Equal | ClassWeights::Balanced => Ok(()),
-        }
-    }
-
-    /// Weight of a good and of a bad row.
-    pub(super) fn of(self, data: &Dataset) -> (f64, f64) {
-        match self {
-            ClassWeights::Equal => (1.0, 1.0),
-            ClassWeights::Given { good, bad } => (good, bad),
-            ClassWeights::Balanced => {
-                let (n, n_bad) = (data.n_rows() as f64, data.n_bad() as f64);
-                (n / (2.0 * (n - n_bad)), n / (2.0 * n_bad))
-            }
-        }
-    }
-
-    /// The data set's weights times these; `None` if all are 1.
-    pub(super) fn row_weights(self, data: &Dataset) -> Option<Vec<f64>> {
-        let (good, bad) = self.of(data);
-        if data.weights().is_none() && self == ClassWeights::Equal {
-            return None;
-        }
-        let of_label = data.labels().iter().map(|&is_bad| if is_bad { bad } else { good });
-        Some(match data.weights() {
-            None => of_label.collect(),
-            Some(weights) => of_label.zip(weights).map(|(class, weight)| class * weight).collect(),
-        })
-    }
-}
 
 /// What a boosted model must keep to, by column name.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

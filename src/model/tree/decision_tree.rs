@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::tree::config::{ClassWeights, check_limits};
+use crate::model::tree::config::check_limits;
 use crate::model::tree::ensemble::{Output, TreeEnsemble};
 use crate::model::tree::grow::{Binned, Binning, GrowPlan, Next};
 use crate::model::tree::impurity::{Impurity, ShareTrees};
 use crate::model::tree::prune::prune;
-use crate::model::{Fitted, Trainer};
+use crate::model::{ClassWeights, Fitted, Trainer};
 use crate::parallel;
 use crate::seed::Seed;
 

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::tree::config::{ClassWeights, check_limits, check_share, share_of};
+use crate::model::tree::config::{check_limits, check_share, share_of};
 use crate::model::tree::ensemble::{Output, TreeEnsemble};
 use crate::model::tree::grow::{Binned, Binning, GrowPlan, MAX_ROWS, Next};
 use crate::model::tree::impurity::{Impurity, ShareTrees};
-use crate::model::{Fitted, Trainer};
+use crate::model::{ClassWeights, Fitted, Trainer};
 use crate::parallel;
 use crate::seed::{Seed, below};
 

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::model::tree::config::ClassWeights;
+use crate::model::ClassWeights;
 use crate::model::tree::grow::{
     Binned, Cell, Criterion, DrawCell, GrowPlan, Grower, Shares, Sum, WideCell, wide,
 };

@@ -23,7 +23,7 @@ pub use boosting::{
     BoostedTrees, BoostingEnd, BoostingOptions, BoostingProgress, EarlyStopping, GradientBoosting,
     GradientBoostingConfig, Growth, Start,
 };
-pub use config::{ClassWeights, Constraints, Direction};
+pub use config::{Constraints, Direction};
 pub use decision_tree::{DecisionTree, DecisionTreeConfig};
 pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 #[cfg(feature = "import")]

@@ -1,9 +1,11 @@
 //! Tuning: which parameters make the best model, by cross-validation.
 
+mod config;
 mod journal;
 mod sampler;
 mod space;
 
+pub use config::{SearchStrategy, TunerConfig};
 #[cfg(feature = "json")]
 pub use journal::JsonLinesTuningJournal;
 pub use journal::{InMemoryTuningJournal, JournalEntry, Trial, TrialOutcome, TuningJournal};
@@ -19,51 +21,6 @@ use crate::ids::{Digest, DigestWriter};
 use crate::model::Trainer;
 use crate::seed::Seed;
 use crate::train::{CrossValidation, Metric};
-
-/// How parameters are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum SearchStrategy {
-    /// Every combination of so many values over each range, until the trials are used up.
-    Grid {
-        /// Values over each number's range, at least 1; choices are all tried.
-        steps: usize,
-    },
-    /// Drawn at random: hard to beat where few parameters matter (Bergstra and Bengio 2012).
-    Random,
-    /// Drawn near what did well (TPE, Bergstra et al. 2011), after some random ones.
-    Parzen {
-        /// Random trials to begin with, at least 2.
-        startup: u32,
-    },
-    /// Random ones, first on few rows; the best 1 / `keep_one_in` of them go on, on `keep_one_in` times as many rows, until all
-    /// rows are reached (Jamieson and Talwalkar 2016).
-    SuccessiveHalving {
-        /// How many are started for each that goes on, at least 2.
-        keep_one_in: u32,
-        /// Rounds, the last of them on all rows; at least 2.
-        rounds: u32,
-    },
-}
-
-/// Parameters of a [`Tuner`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TunerConfig {
-    /// How parameters are looked for.
-    pub strategy: SearchStrategy,
-    /// Most trials; of successive halving, those of the first round.
-    pub trials: u32,
-    /// Stop after so many trials without a better one; `None` does not stop. Not for successive halving.
-    pub patience: Option<u32>,
-}
-
-/// 50 trials of the Parzen estimator, 10 of them random.
-impl Default for TunerConfig {
-    fn default() -> Self {
-        TunerConfig { strategy: SearchStrategy::Parzen { startup: 10 }, trials: 50, patience: None }
-    }
-}
 
 /// Looks for parameters. Trials are made one after the other, the folds of a trial by several threads; which parameters come
 /// next depends on the seed and the trials so far only, so a search that is resumed goes on as if it had not stopped.
@@ -128,23 +85,8 @@ impl Tuner {
     /// # Errors
     /// `InvalidConfig` for no trials or patience, or a number of the strategy out of range.
     pub fn new(config: TunerConfig) -> Result<Self> {
-        let refuse = |reason: &str| Err(Error::config("tuner", reason));
-        if config.trials == 0 || config.patience == Some(0) {
-            return refuse("trials and patience must be at least 1");
-        }
-        match config.strategy {
-            SearchStrategy::Grid { steps: 0 } => refuse("a grid needs at least 1 step"),
-            SearchStrategy::Parzen { startup: 0 | 1 } => refuse("needs at least 2 random trials"),
-            SearchStrategy::SuccessiveHalving { keep_one_in, rounds }
-                if !(2..=100).contains(&keep_one_in) || !(2..=20).contains(&rounds) =>
-            {
-                refuse("keep_one_in must be 2 to 100, rounds 2 to 20")
-            }
-            SearchStrategy::SuccessiveHalving { .. } if config.patience.is_some() => {
-                refuse("patience is not for successive halving")
-            }
-            _ => Ok(Tuner { config }),
-        }
+        config.check()?;
+        Ok(Tuner { config })
     }
 
     /// Searches, writing every trial to `journal` and telling `progress`, which may end it. What the journal holds already is
@@ -160,7 +102,7 @@ impl Tuner {
         mut progress: impl FnMut(&TuningProgress<'_>) -> ControlFlow<()>,
     ) -> Result<TuningResult> {
         let mut trials = self.resume(task, journal)?;
-        let planned = self.planned();
+        let planned = self.config.planned();
         let mut end = TuningEnd::Complete;
         while let Some((parameters, share)) = self.next(task, &trials) {
             if self.out_of_patience(task, &trials) {
@@ -224,25 +166,9 @@ impl Tuner {
         digest.finish()
     }
 
-    /// Trials of each round of successive halving.
-    fn round_sizes(&self, keep_one_in: u32, rounds: u32) -> Vec<u64> {
-        let first = u64::from(self.config.trials);
-        let size = |round: u32| (first / u64::from(keep_one_in).saturating_pow(round)).max(1);
-        (0..rounds).map(size).collect()
-    }
-
-    fn planned(&self) -> u64 {
-        match self.config.strategy {
-            SearchStrategy::SuccessiveHalving { keep_one_in, rounds } => {
-                self.round_sizes(keep_one_in, rounds).iter().sum()
-            }
-            _ => u64::from(self.config.trials),
-        }
-    }
-
     /// What to try next, and on which share of the rows; `None` when all is done.
     fn next(&self, task: &TuningTask<'_>, trials: &[Trial]) -> Option<(ParameterSet, f64)> {
-        if trials.len() as u64 >= self.planned() {
+        if trials.len() as u64 >= self.config.planned() {
             return None;
         }
         let mut rng = task.seed.derive("tuning", trials.len() as u64).rng();
@@ -261,7 +187,7 @@ impl Tuner {
                 Some((sampler::parzen(task.space, &ranked, &mut rng), 1.0))
             }
             SearchStrategy::SuccessiveHalving { keep_one_in, rounds } => {
-                let sizes = self.round_sizes(keep_one_in, rounds);
+                let sizes = self.config.round_sizes(keep_one_in, rounds);
                 let (mut round, mut start) = (0, 0);
                 while trials.len() as u64 >= start + sizes[round] {
                     start += sizes[round];

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::tree::config::{ClassWeights, Constraints, check_limits, check_share};
+use crate::model::ClassWeights;
+use crate::model::tree::config::{Constraints, check_limits, check_share};
 use crate::model::tree::grow::{Binning, Next};
 
 /// Parameters of [`GradientBoosting`].

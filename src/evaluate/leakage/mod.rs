@@ -1,5 +1,9 @@
 //! Whether a model could know in training what it will not know in use.
 
+mod future;
+
+pub use future::{FutureLeak, future_leaks};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -8,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{Dataset, FoldPlan, SplitRows};
 use crate::error::{Error, Result};
 use crate::evaluate::ranking::Ranking;
-use crate::model::{ModelExt, Trainer};
+use crate::model::{Trainer, out_of_fold};
 use crate::seed::{Seed, stable_hash};
 
 /// What is looked at as too good to be true.
@@ -28,8 +32,8 @@ impl Default for LeakageConfig {
     }
 }
 
-/// What crosses a split that should not. That no feature sees the future is for the feature engine to keep (it computes at
-/// points in time); this looks at the rows that came out.
+/// What crosses a split that should not. It looks at rows; whether the code that made them sees the future is for
+/// [`future_leaks`] to find.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeakageReport {
     /// Entities with rows on both sides; `None` without entities.
@@ -157,14 +161,10 @@ fn tell_apart(
     let is_test: Vec<bool> = (0..rows.len()).map(|i| i >= split.train.len()).collect();
     let features = data.select_rows(&rows)?.features().to_owned();
     let sides = Dataset::new(data.schema().clone(), features, is_test)?;
-    let mut scores = vec![f64::NEG_INFINITY; rows.len()];
-    for half in (FoldPlan::Stratified { folds: 2 }).split(&sides, seed)? {
-        let model = adversary.fit(&sides.select_rows(&half.train)?, seed)?.model;
-        let of_half = model.score_dataset(&sides.select_rows(&half.test)?)?;
-        for (row, score) in half.test.into_iter().zip(of_half) {
-            scores[row] = if score.is_nan() { f64::NEG_INFINITY } else { score };
-        }
-    }
+    let halves = FoldPlan::Stratified { folds: 2 }.split(&sides, seed)?;
+    let (_, mut scores) = out_of_fold(adversary, &sides, &halves, seed, |_| Ok(()))?;
+    // A row without a score tells nothing.
+    scores.iter_mut().filter(|score| score.is_nan()).for_each(|score| *score = f64::NEG_INFINITY);
     Ok(Ranking::new(sides.labels(), &scores)?.roc_auc())
 }
 

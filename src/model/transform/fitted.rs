@@ -1,0 +1,160 @@
+//! Fitted transforms: from raw rows to those that a model was trained on.
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Reader};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::model::transform::Transform;
+use crate::model::transform::map::Map;
+use crate::schema::{FeatureKind, FeatureSchema};
+use crate::seed::Seed;
+
+/// Transforms fitted one after the other: every output column is a chain of maps of one input column. Row by row without
+/// memory, so a row comes out as it does in a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedTransforms {
+    input: FeatureSchema,
+    output: FeatureSchema,
+    columns: Vec<Chain>,
+}
+
+/// How an output column comes from its input column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Chain {
+    source: u32,
+    maps: Vec<Map>,
+}
+
+impl FittedTransforms {
+    /// Fits transforms one after the other, each on what the one before made of the training rows; gives them with those
+    /// rows as they should be trained on.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a parameter out of range, or if two columns get the same name; those of
+    /// [`Binner::fit`](crate::model::Binner::fit) and [`FoldPlan::split`](crate::dataset::FoldPlan::split).
+    pub fn fit(transforms: &[Transform], data: &Dataset, seed: Seed) -> Result<(Self, Dataset)> {
+        transforms.iter().try_for_each(Transform::check)?;
+        let input = data.schema().clone();
+        let chain = |source: usize| Chain { source: source as u32, maps: Vec::new() };
+        let mut columns: Vec<Chain> = (0..input.n_features()).map(chain).collect();
+        let mut current = data.clone();
+        for (i, transform) in transforms.iter().enumerate() {
+            let steps = transform.fit(&current, seed.derive("transform", i as u64))?;
+            let schema =
+                FeatureSchema::with_kinds(steps.iter().map(|s| (s.name.clone(), s.kind.clone())))?;
+            let value = |(row, column): (usize, usize)| {
+                let step = &steps[column];
+                match (&step.training, &step.map) {
+                    (Some(training), _) => training[row],
+                    (None, Some(map)) => map.apply(current.row(row)[step.source]),
+                    (None, None) => current.row(row)[step.source],
+                }
+            };
+            let features = Array2::from_shape_fn((current.n_rows(), steps.len()), value);
+            current = current.with_features(schema, features)?;
+            columns = steps
+                .into_iter()
+                .map(|step| {
+                    let mut chain = columns[step.source].clone();
+                    chain.maps.extend(step.map);
+                    chain
+                })
+                .collect();
+        }
+        let output = current.schema().clone();
+        Ok((FittedTransforms { input, output, columns }, current))
+    }
+
+    /// The columns that go in.
+    pub fn input(&self) -> &FeatureSchema {
+        &self.input
+    }
+
+    /// The columns that come out.
+    pub fn output(&self) -> &FeatureSchema {
+        &self.output
+    }
+
+    /// Transforms one row.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if either row has another width than its schema.
+    pub fn apply(&self, row: &[f64], out: &mut [f64]) -> Result<()> {
+        self.input.check_rows(row.len(), 1)?;
+        self.output.check_rows(out.len(), 1)?;
+        self.apply_checked(row, out);
+        Ok(())
+    }
+
+    pub(in crate::model) fn apply_checked(&self, row: &[f64], out: &mut [f64]) {
+        for (out, chain) in out.iter_mut().zip(&self.columns) {
+            let value = row[chain.source as usize];
+            *out = chain.maps.iter().fold(value, |value, map| map.apply(value));
+        }
+    }
+
+    /// Transforms a data set; labels and all the rest stay.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` if it has other columns.
+    pub fn apply_dataset(&self, data: &Dataset) -> Result<Dataset> {
+        self.input.check(data.schema())?;
+        let mut features = Array2::zeros((data.n_rows(), self.output.n_features()));
+        for (row, mut out) in features.outer_iter_mut().enumerate() {
+            let out = out.as_slice_mut().expect("a fresh array has no gaps");
+            self.apply_checked(data.row(row), out);
+        }
+        data.with_features(self.output.clone(), features)
+    }
+
+    /// Behind the input schema, which the artifact holds: every output column with its name, kind and chain.
+    pub(in crate::model) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend((self.columns.len() as u32).to_le_bytes());
+        let described = self.output.names().iter().zip(self.output.kinds()).zip(&self.columns);
+        for ((name, kind), chain) in described {
+            codec::write_block(bytes, name.as_bytes());
+            kind.write(bytes);
+            bytes.extend(chain.source.to_le_bytes());
+            bytes.extend((chain.maps.len() as u32).to_le_bytes());
+            chain.maps.iter().for_each(|map| codec::write_block(bytes, &codec::encode(map)));
+        }
+    }
+
+    /// What [`write`](Self::write) wrote; the bytes may be hostile.
+    pub(in crate::model) fn read(input: FeatureSchema, reader: &mut Reader<'_>) -> Result<Self> {
+        let corrupt = |reason: &str| Error::corrupt("transforms", reason);
+        let n = reader.u32()? as usize;
+        // A column takes at least 13 bytes, so that a lie about their number cannot ask for memory.
+        if n > reader.remaining() / 13 {
+            return Err(corrupt("end too early"));
+        }
+        let (mut columns, mut described) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        for _ in 0..n {
+            let (name, kind) = (reader.text()?, FeatureKind::read(reader)?);
+            let (source, n_maps) = (reader.u32()?, reader.u32()? as usize);
+            let Some(source_kind) = input.kinds().get(source as usize) else {
+                return Err(corrupt("a column comes from nowhere"));
+            };
+            let mut maps = Vec::new();
+            for _ in 0..n_maps {
+                let map: Map = codec::decode(reader.block()?, "transform")?;
+                if !map.is_sound() {
+                    return Err(corrupt("a map is unsound"));
+                }
+                if let Map::Woe(binning) = &map {
+                    let name = &input.names()[source as usize];
+                    // A chain may have turned a category into a number before it is binned.
+                    let kind = if maps.is_empty() { source_kind } else { &FeatureKind::Numeric };
+                    binning.check(if maps.is_empty() { name } else { binning.feature() }, kind)?;
+                }
+                maps.push(map);
+            }
+            columns.push(Chain { source, maps });
+            described.push((name, kind));
+        }
+        let output = FeatureSchema::with_kinds(described).map_err(|e| corrupt(&e.to_string()))?;
+        Ok(FittedTransforms { input, output, columns })
+    }
+}
