@@ -4,6 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::evaluate::{Decision, DecisionBands};
+
 use crate::error::{Error, Result};
 use crate::experiment::{Assignment, ExposureToken};
 use crate::ids::{EntityKey, ModelRef};
@@ -20,16 +22,6 @@ pub struct Deployment {
     pub model: Arc<dyn Model>,
     /// Scores at or above it ask for a review; infinity for never.
     pub threshold: f64,
-}
-
-/// What to do with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Decision {
-    /// Let it pass.
-    Approve,
-    /// Stop it, or have somebody look.
-    Review,
 }
 
 /// The answer to one request. Score, threshold and version come from one deployment, whatever is swapped meanwhile.
@@ -126,12 +118,12 @@ impl ModelService {
         };
         let score = Some(arm.model.score_row(row)?).filter(|score| !score.is_nan());
         let said = self.decide(arm, score);
-        let alert = said == Decision::Review;
+        let alert = said.is_alert();
         let mut exposure = ExposureToken::new(&assignment, unit, id, at, score, alert);
         if assignment.shadow {
             for (number, shadow) in (0u8..).zip(arms.iter()).skip(1) {
                 let score = shadow.model.score_row(row).ok().filter(|score| !score.is_nan());
-                let alert = self.decide(shadow, score) == Decision::Review;
+                let alert = self.decide(shadow, score).is_alert();
                 exposure = exposure.map(|token| token.with_score(number, score, alert));
             }
         }

@@ -20,7 +20,7 @@ pub(super) const SCORE_STEPS: f64 = 4_294_967_296.0;
 pub struct TrafficStats {
     /// Requests.
     pub count: u64,
-    /// Requests sent to review.
+    /// Requests not approved: reviewed or declined.
     pub reviews: u64,
     /// Requests the model gave no score for.
     pub fallbacks: u64,
@@ -45,7 +45,7 @@ impl TrafficStats {
         add(&mut self.scores, &other.scores);
     }
 
-    /// Share of requests sent to review; `None` without requests.
+    /// Share of requests not approved; `None` without requests.
     pub fn review_rate(&self) -> Option<f64> {
         self.share(self.reviews)
     }

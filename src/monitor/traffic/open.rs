@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::history::{History, LATENCIES, SCORE_STEPS, SCORES, TrafficStats, latency_bucket};
 use super::{Answer, Outcome};
-use crate::serve::Decision;
+use crate::evaluate::Decision;
 use crate::time::Timestamp;
 
 /// Slots around now by second, minute and hour. A slot belongs to the stretch of time that has its place around `now`, so it
@@ -93,7 +93,7 @@ impl Open {
         if unscored > 0 {
             slot.unscored.fetch_add(unscored, RELAXED);
         }
-        let review = u64::from(decision == Some(Decision::Review));
+        let review = u64::from(decision.is_some_and(Decision::is_alert));
         slot.requests.fetch_add(1 + (review << 32), RELAXED);
         let nanos = u64::try_from(answer.latency.as_nanos()).unwrap_or(u64::MAX);
         // Sums must not run over: an hour is as long as an answer can count.
