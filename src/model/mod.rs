@@ -3,6 +3,7 @@
 mod binning;
 mod calibration;
 mod codec;
+mod explain;
 #[cfg(feature = "linfa")]
 mod linfa;
 #[cfg(feature = "linfa")]
@@ -24,6 +25,10 @@ pub use binning::{
 };
 pub use calibration::{CalibratedModel, Calibrator, Undersampled};
 pub use codec::{DecodeModel, ModelCodecs};
+pub use explain::{
+    Explainer, LinearExplainer, Reason, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText,
+    TreeExplainer,
+};
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
 #[cfg(feature = "linfa")]
@@ -35,8 +40,9 @@ pub use logistic_regression::{
 pub use pipeline::{Pipeline, PipelineModel};
 pub use reject::RejectInference;
 pub use scorecard::{
-    BasePoints, Characteristic, CharacteristicStability, Reason, ReasonBaseline, Scaling,
-    Scorecard, ScorecardConfig, ScorecardFit, ScorecardStability, ScorecardTrainer,
+    BasePoints, Characteristic, CharacteristicStability, LostPoints, ReasonBaseline, Scaling,
+    Scorecard, ScorecardConfig, ScorecardExplainer, ScorecardFit, ScorecardStability,
+    ScorecardTrainer,
 };
 pub use transform::{FittedTransforms, Imputation, Transform};
 pub use tree::*;
@@ -47,7 +53,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
@@ -85,6 +91,14 @@ pub trait Model: Debug + Send + Sync + 'static {
 
     /// The model without its schema, in a format of its own: the same bytes for the same model on every machine.
     fn to_bytes(&self) -> Vec<u8>;
+
+    /// What takes this model's scores apart into what each feature adds; make it once. Ours all have one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a model that cannot be explained, which is the default.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Err(Error::input("model", format!("the kind {} has no explainer", self.kind())))
+    }
 }
 
 /// Conveniences for every [`Model`].
