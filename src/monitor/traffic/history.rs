@@ -5,14 +5,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::monitor::Metric;
+use crate::stats::SCORE_STEPS;
 use crate::time::Timestamp;
 
 /// Latency buckets: two per power of two of nanoseconds, from 512 ns to 68 s.
 pub(super) const LATENCIES: usize = 55;
-/// Score buckets of equal width.
-pub(super) const SCORES: usize = 32;
-/// Scores are summed in 2⁻³² steps: whole numbers, so that order and threads do not matter.
-pub(super) const SCORE_STEPS: f64 = 4_294_967_296.0;
 
 /// What was answered within a stretch of time. Additive: [`merge`](Self::merge). Counts and means are exact to the second,
 /// distributions to the minute.
