@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
 use riskcycle::model::{
     CategorySet, Combine, Explainer, GradientBoosting, ImportOptions, Imputation, LinearExplainer,
-    Link, LogisticModel, LogisticRegression, MissingValue, Model, Output, Pipeline, Precision, Question,
-    ReasonBaseline, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig,
+    Link, LogisticModel, LogisticRegression, MissingValue, Model, Output, Pipeline, Precision,
+    Question, ReasonBaseline, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig,
     ScorecardExplainer, ScorecardTrainer, Split, Trainer, Transform, Tree, TreeEnsemble,
     TreeExplainer, TreeNode,
 };

@@ -37,7 +37,7 @@ impl GoldenRows {
 
     /// # Errors
     /// `InvalidInput` naming the first row that got another margin than it had.
-    pub(super) fn check(&self, margins: &[f64]) -> Result<()> {
+    pub(crate) fn check(&self, margins: &[f64]) -> Result<()> {
         let mut pairs = self.margins.iter().zip(margins);
         match pairs.position(|(golden, ours)| golden.to_bits() != ours.to_bits()) {
             None => Ok(()),
