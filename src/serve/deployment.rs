@@ -45,19 +45,18 @@ impl Deployment {
     /// The model's score of a row, or why there is none.
     #[inline]
     pub(super) fn score(&self, row: &[f64]) -> std::result::Result<f64, FallbackCause> {
-        // What a panicking model leaves behind is its own business; nothing of ours is touched in between.
-        match catch_unwind(AssertUnwindSafe(|| self.model.score_row(row))) {
-            Ok(Ok(score)) if score.is_finite() => Ok(score),
-            Ok(Ok(_)) => Err(FallbackCause::NoScore),
-            Ok(Err(_)) => Err(FallbackCause::Error),
-            Err(_) => Err(FallbackCause::Panic),
+        match caught(|| self.model.score_row(row)) {
+            Some(Ok(score)) if score.is_finite() => Ok(score),
+            Some(Ok(_)) => Err(FallbackCause::NoScore),
+            Some(Err(_)) => Err(FallbackCause::Error),
+            None => Err(FallbackCause::Panic),
         }
     }
 
     /// The reasons of a score; `None` if they cannot be had.
     pub(super) fn reasons(&self, row: &[f64]) -> Option<Vec<Reason>> {
         let Some(codes) = &self.reasons else { return Some(Vec::new()) };
-        catch_unwind(AssertUnwindSafe(|| codes.reasons(row))).ok()?.ok()
+        caught(|| codes.reasons(row))?.ok()
     }
 
     /// Checks it against a slot's schema, then lets it score: its golden rows, and a row of missing values, which every
@@ -71,16 +70,10 @@ impl Deployment {
             schema.check(codes.explainer().schema())?;
         }
         let missing = vec![f64::NAN; schema.n_features()];
-        match self.score(&missing) {
-            Ok(_) | Err(FallbackCause::NoScore) => {}
-            Err(FallbackCause::Error) => {
-                let error = self.model.score_row(&missing).err();
-                let error = error.map_or("an error".into(), |error| error.to_string());
-                return refuse(format!("it answers a row of missing values with {error}"));
-            }
-            Err(FallbackCause::Panic) => {
-                return refuse("it panics at a row of missing values".into());
-            }
+        match caught(|| self.model.score_row(&missing)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return refuse(format!("at a row of missing values: {error}")),
+            None => return refuse("it panics at a row of missing values".into()),
         }
         let Some(golden) = &self.golden else { return Ok(()) };
         let test = || {
@@ -88,12 +81,18 @@ impl Deployment {
             self.model.score(golden.rows(), &mut scores)?;
             golden.check(&scores)
         };
-        match catch_unwind(AssertUnwindSafe(test)) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => refuse(error.to_string()),
-            Err(_) => refuse("it panics at its golden rows".into()),
+        match caught(test) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => refuse(error.to_string()),
+            None => refuse("it panics at its golden rows".into()),
         }
     }
+}
+
+/// Lets a host's code work; `None` if it panics. What that leaves behind is the host's own: nothing of ours is touched in
+/// between.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 impl Lineup {

@@ -12,7 +12,7 @@ use crate::ids::ModelRef;
 use crate::schema::FeatureSchema;
 use crate::serve::deployment::{Deployment, Lineup};
 use crate::serve::input::{InputCheck, InputLayout, InputPolicy};
-use crate::serve::prediction::{Prediction, Request, ShadowScore};
+use crate::serve::prediction::{FallbackCause, Prediction, Request, ShadowScore};
 use crate::serve::shadow::ShadowQueue;
 use crate::serve::stats::ServingStats;
 use crate::stats::Sharded;
@@ -100,6 +100,14 @@ pub(super) struct Live {
 }
 
 type Counters = Sharded<ServingStats>;
+
+/// A row scored: what the arm itself said, who answers and its place, and the answer.
+struct Scored<'a> {
+    own: std::result::Result<f64, FallbackCause>,
+    by: &'a Deployment,
+    at: usize,
+    score: Option<f64>,
+}
 
 /// What was deployed up to now.
 #[derive(Debug, Default)]
@@ -206,20 +214,12 @@ impl Slot {
             .and_then(|()| self.inputs.check(layout.arrange(request.row, arranged), changed));
         let (row, inputs) = checked.inspect_err(|_| counters.any().record_error())?;
 
-        let arm = &arms[place];
-        let own = arm.score(row);
-        let stand_in = match (&own, &live.lineup.fallback) {
-            (Err(_), Some(fallback)) => fallback.score(row).ok().map(|score| (fallback, score)),
-            _ => None,
-        };
-        let (by, at, score) = match (own, stand_in) {
-            (Err(_), Some((fallback, score))) => (fallback, arms.len(), Some(score)),
-            (own, _) => (arm, place, own.ok()),
-        };
+        let Scored { own, by, at, score } = live.score(place, row);
         let said = self.decide(by, score);
         let decision = if assignment.let_through { Decision::Approve } else { said };
         let wants_reasons = request.reasons && said.is_alert() && score.is_some();
         let reasons = if wants_reasons { by.reasons(row) } else { Some(Vec::new()) };
+        let without_reasons = reasons.is_none();
 
         let Request { id, at: moment, unit, .. } = *request;
         let mut exposure =
@@ -231,9 +231,6 @@ impl Slot {
                 exposure = exposure.map(|token| token.with_score(number as u8, score, alert));
                 live.counters[number].any().record_shadow(score);
             }
-        }
-        if let (true, Some(score)) = (at != place, score) {
-            live.counters[at].any().record_stood_in(score);
         }
         let prediction = Prediction {
             id,
@@ -255,7 +252,7 @@ impl Slot {
         let mut counts = counters.any();
         counts.record_answer(decision, row.len(), inputs, own);
         counts.constants += u64::from(score.is_none());
-        counts.without_reasons += u64::from(wants_reasons && prediction.reasons.is_empty());
+        counts.without_reasons += u64::from(without_reasons);
         if let Some(started) = started {
             counts.record_latency(self.clock.nanos().saturating_sub(started));
         }
@@ -327,6 +324,24 @@ fn sum<'a>(counters: impl IntoIterator<Item = &'a Arc<Counters>>) -> ServingStat
 }
 
 impl Live {
+    /// Lets the arm at `place` score a row, and the fallback where it cannot.
+    #[inline]
+    fn score(&self, place: usize, row: &[f64]) -> Scored<'_> {
+        let Lineup { arms, fallback, .. } = &self.lineup;
+        let arm = &arms[place];
+        let own = arm.score(row);
+        let none = Scored { own, by: arm, at: place, score: own.ok() };
+        let (Err(_), Some(fallback)) = (own, fallback) else { return none };
+        match fallback.score(row) {
+            Ok(score) => {
+                // Its counters stand behind the arms'.
+                self.counters[arms.len()].any().record_stood_in(score);
+                Scored { own, by: fallback, at: arms.len(), score: Some(score) }
+            }
+            Err(_) => none,
+        }
+    }
+
     /// The versions in copies of their own: a count of references that threads share would be the one thing that they wait
     /// for each other at.
     pub(super) fn own_versions(&self) -> Vec<ModelRef> {

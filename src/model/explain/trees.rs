@@ -263,35 +263,35 @@ impl Walk {
         for (i, step) in self.steps.iter().enumerate() {
             let value = row[step.feature as usize];
             let left = match step.other {
-                NONE => value <= step.threshold || (value.is_nan() && step.missing_left),
+                // Without a branch, which would be mispredicted every other time.
+                NONE => (value <= step.threshold) | (value.is_nan() & step.missing_left),
                 other => others[other as usize].goes_left(value),
             };
             let side = usize::from(!left);
             let away = step.share[1 - side];
             let here = reach[step.place as usize];
-            let mut visit = Visit { side: side as u8, passes: true, ..Visit::default() };
-            if step.above == NONE {
-                visit.shift = rule.rest.map(|rest| rest * away);
-                visit.gain = here.map(|reach| reach * away);
-            } else {
-                let above = visits[step.above as usize];
-                visit.passes = above.passes && above.side == step.above_side;
-                if visit.passes {
-                    for lane in 0..LANES {
-                        let (rest, z) = (rule.rest[lane], step.passing);
-                        let per_q = 1.0 / (rule.at[lane] + rest * z);
-                        visit.shift[lane] = rest * z * away * per_q;
-                        visit.gain[lane] = here[lane] * z * away * per_q * per_q;
+            let mut passes = true;
+            let (mut shift, mut gain) = (rule.rest.map(|rest| rest * away), [away; LANES]);
+            if step.above != NONE {
+                let above = &visits[step.above as usize];
+                passes = above.passes & (above.side == step.above_side);
+                if passes {
+                    let z = step.passing;
+                    for (lane, (at, rest)) in rule.at.iter().zip(rule.rest).enumerate() {
+                        let per_q = 1.0 / (at + rest * z);
+                        shift[lane] *= z * per_q;
+                        gain[lane] *= z * per_q * per_q;
                     }
                 } else {
-                    visit.shift = [away; LANES];
+                    (shift, gain) = ([away; LANES], [0.0; LANES]);
                 }
             }
-            let other_way: Lanes = std::array::from_fn(|lane| here[lane] * visit.shift[lane]);
+            let other_way: Lanes = std::array::from_fn(|lane| here[lane] * shift[lane]);
             reach[step.children[1 - side] as usize] = other_way;
             reach[step.children[side] as usize] =
                 std::array::from_fn(|lane| here[lane] - other_way[lane]);
-            visits[i] = visit;
+            let gain = std::array::from_fn(|lane| here[lane] * gain[lane]);
+            visits[i] = Visit { side: side as u8, passes, shift, gain };
         }
         self.leaves.iter().for_each(|(place, value)| below[*place as usize] = [*value; LANES]);
         for (step, visit) in self.steps.iter().zip(&*visits).rev() {
