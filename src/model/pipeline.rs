@@ -146,4 +146,8 @@ impl Model for PipelineModel {
         codec::write_block(&mut bytes, &self.model.to_bytes());
         bytes
     }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        self.transforms.edges(&self.model.edges())
+    }
 }
