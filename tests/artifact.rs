@@ -10,8 +10,8 @@ use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::model::{
     BinningConfig, CalibratedModel, Calibrator, DecisionTree, DecisionTreeConfig, GoldenRows,
     GradientBoosting, GradientBoostingConfig, Imputation, LogisticModel, LogisticRegression, Model,
-    ModelCodecs, ModelExt, Pipeline, RandomForest, RandomForestConfig, ScorecardConfig,
-    ScorecardTrainer, Trainer, Transform,
+    ModelCodecs, ModelExt, Pipeline, RandomForest, RandomForestConfig, ReasonConfig, ReasonGroup,
+    ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{Artifact, LoadLimits, LoadOptions, ModelRegistry};
@@ -55,8 +55,18 @@ fn artifact() -> Artifact {
     artifact.costs = Some(Costs { alert: 3.0, ..Costs::default() });
     artifact.parent = Some(ModelRef { name: "fraud".into(), version: 4 });
     artifact.code_version = "a1b2c3".into();
+    artifact.reasons = Some(reasons());
     artifact.attach(*b"note", b"kept".to_vec()).unwrap();
     artifact
+}
+
+fn reasons() -> ReasonConfig {
+    let group = |code: &str, feature: &str| ReasonGroup {
+        reason: ReasonText { code: code.into(), text: format!("about the {feature}") },
+        missing: None,
+        features: vec![feature.into()],
+    };
+    ReasonConfig::new(vec![group("01", "amount"), group("02", "night")])
 }
 
 fn load(bytes: &[u8]) -> Result<Artifact> {
@@ -87,7 +97,7 @@ fn an_artifact_comes_back_whole_and_scores_the_same_bits() {
     assert_eq!(facts(&again), facts(&artifact));
     let origin = |a: &Artifact| (a.training.clone(), a.parent.clone(), a.code_version.clone());
     assert_eq!(origin(&again), origin(&artifact));
-    assert_eq!(again.golden, artifact.golden);
+    assert_eq!((&again.golden, &again.reasons), (&artifact.golden, &artifact.reasons));
     assert_eq!(again.attachment(*b"note"), Some(&b"kept"[..]));
     assert_eq!(again.attachment(*b"none"), None);
     for row in [[0.0, 1.0], [1e9, 0.0], [f64::NAN, 0.0], [12.5, 1.0]] {
@@ -246,6 +256,18 @@ fn a_model_that_no_longer_scores_as_it_did_is_not_loaded() {
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("golden rows: row 5 must get"), "{error}");
     assert!(ModelRegistry::in_memory().register(&artifact, NOW).is_err());
+}
+
+#[test]
+fn reason_codes_that_may_not_be_told_are_refused_at_registration() {
+    let mut artifact = artifact_of("fraud", Arc::new(logistic(-1.5)));
+    artifact.reasons = Some(ReasonConfig { never_display: vec!["night".into()], ..reasons() });
+    let refused = ModelRegistry::in_memory().register(&artifact, NOW).unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    artifact.reasons = Some(ReasonConfig::new(reasons().groups[..1].to_vec()));
+    assert!(ModelRegistry::in_memory().register(&artifact, NOW).is_err(), "a feature in no group");
+    artifact.reasons = Some(reasons());
+    assert!(ModelRegistry::in_memory().register(&artifact, NOW).is_ok());
 }
 
 #[test]

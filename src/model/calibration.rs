@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::logistic_regression::{
     LogisticRegression, LogisticRegressionConfig, Sign, Signs,
 };
-use crate::model::{Fitted, Model, ModelCodecs, Trainer, sigmoid};
+use crate::model::{Explainer, Fitted, Model, ModelCodecs, Trainer, sigmoid};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 use crate::stats::Cholesky;
@@ -345,6 +345,11 @@ impl Model for CalibratedModel {
 
     fn kind(&self) -> &str {
         Self::KIND
+    }
+
+    /// That of the model, on the margin before calibration.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        self.model.explainer()
     }
 
     fn to_bytes(&self) -> Vec<u8> {

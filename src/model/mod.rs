@@ -3,6 +3,7 @@
 mod binning;
 mod calibration;
 mod codec;
+mod explain;
 mod golden;
 #[cfg(feature = "linfa")]
 mod linfa;
@@ -25,6 +26,10 @@ pub use binning::{
 };
 pub use calibration::{CalibratedModel, Calibrator, Undersampled};
 pub use codec::{DecodeModel, ModelCodecs};
+pub use explain::{
+    Explainer, LinearExplainer, Reason, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText,
+    TreeExplainer,
+};
 pub use golden::GoldenRows;
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
@@ -37,8 +42,9 @@ pub use logistic_regression::{
 pub use pipeline::{Pipeline, PipelineModel};
 pub use reject::RejectInference;
 pub use scorecard::{
-    BasePoints, Characteristic, CharacteristicStability, Reason, ReasonBaseline, Scaling,
-    Scorecard, ScorecardConfig, ScorecardFit, ScorecardStability, ScorecardTrainer,
+    BasePoints, Characteristic, CharacteristicStability, LostPoints, ReasonBaseline, Scaling,
+    Scorecard, ScorecardConfig, ScorecardExplainer, ScorecardFit, ScorecardStability,
+    ScorecardTrainer,
 };
 pub use transform::{FittedTransforms, Imputation, Transform};
 pub use tree::*;
@@ -49,7 +55,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
@@ -92,6 +98,14 @@ pub trait Model: Debug + Send + Sync + 'static {
     /// bins. Golden rows are placed on them. None for a model that has none, or cannot tell.
     fn edges(&self) -> Vec<(usize, f64)> {
         Vec::new()
+    }
+
+    /// What takes this model's scores apart into what each feature adds; make it once. Ours all have one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a model that cannot be explained, which is the default.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Err(Error::input("model", format!("the kind {} has no explainer", self.kind())))
     }
 }
 

@@ -350,6 +350,11 @@ impl FittedTransforms {
         &self.output
     }
 
+    /// For every column that comes out the one that it comes from.
+    pub(super) fn sources(&self) -> impl Iterator<Item = usize> + '_ {
+        self.columns.iter().map(|chain| chain.source as usize)
+    }
+
     /// Transforms one row.
     ///
     /// # Errors

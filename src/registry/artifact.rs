@@ -8,6 +8,7 @@
 //! | `KIND` | kinds of the features; only where one of them is not numeric |
 //! | `MODL` | the model: flat little-endian arrays, with training covers and calibration where it has them |
 //! | `GOLD` | golden rows: values of the rows, then their scores; missing in files of before there were any |
+//! | `RSNC` | reason codes: groups of features and what is told of them; only where there are any |
 //! | lower case | attachments; `sign` is the signature |
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
 use crate::evaluate::{Costs, DecisionBands};
 use crate::ids::{Digest, ModelRef};
-use crate::model::{GoldenRows, Model};
+use crate::model::{GoldenRows, Model, ReasonConfig};
 use crate::registry::sections::{self, SectionId, corrupt, is_optional, name};
 use crate::registry::{LoadLimits, LoadOptions, file};
 use crate::schema::{FeatureKind, FeatureSchema};
@@ -34,7 +35,8 @@ const SCHEMA: SectionId = *b"SCHM";
 const KINDS: SectionId = *b"KIND";
 const MODEL: SectionId = *b"MODL";
 const GOLDEN: SectionId = *b"GOLD";
-const KNOWN: [SectionId; 5] = [META, SCHEMA, KINDS, MODEL, GOLDEN];
+const REASONS: SectionId = *b"RSNC";
+const KNOWN: [SectionId; 6] = [META, SCHEMA, KINDS, MODEL, GOLDEN, REASONS];
 /// The signature, if there is one: a function of all the rest.
 const SIGNATURE: SectionId = *b"sign";
 
@@ -62,6 +64,8 @@ pub struct Artifact {
     pub model: Arc<dyn Model>,
     /// Rows that it must score as it did when it was made, checked at every load; `None` in files of before there were any.
     pub golden: Option<GoldenRows>,
+    /// What people are told of a score; `None` where nobody is told anything.
+    pub reasons: Option<ReasonConfig>,
     pub(super) attachments: BTreeMap<SectionId, Vec<u8>>,
 }
 
@@ -131,6 +135,7 @@ impl Artifact {
             code_version: String::new(),
             model: run.model,
             golden: Some(run.golden),
+            reasons: None,
             attachments: BTreeMap::new(),
         }
     }
@@ -188,10 +193,12 @@ impl Artifact {
         }
         let model = self.model.to_bytes();
         let golden = self.golden.as_ref().map(golden_bytes);
+        let reasons = self.reasons.as_ref().map(codec::encode);
         let mut sections: Vec<(SectionId, &[u8])> = vec![(META, &meta), (SCHEMA, &names)];
         sections.extend((!kinds.is_empty()).then_some((KINDS, &kinds[..])));
         sections.push((MODEL, &model));
         sections.extend(golden.as_deref().map(|golden| (GOLDEN, golden)));
+        sections.extend(reasons.as_deref().map(|reasons| (REASONS, reasons)));
         let attached = self.attachments.iter().map(|(id, bytes)| (*id, &bytes[..]));
         sections.extend(attached.filter(|(id, _)| wanted(*id)));
         sections::write(&sections)
@@ -237,6 +244,7 @@ impl Artifact {
         let facts = meta.facts()?;
         let model = options.codecs.decode(&facts.kind, schema, section(MODEL)?)?;
         let golden = find(GOLDEN).map(|content| read_golden(content, model.as_ref(), limits));
+        let reasons = find(REASONS).map(|content| codec::decode(content, "artifact section RSNC"));
         let attached = sections.iter().filter(|(id, _)| is_optional(*id));
         Ok(Artifact {
             name: facts.name,
@@ -248,6 +256,7 @@ impl Artifact {
             parent: facts.parent,
             code_version: facts.code_version,
             golden: golden.transpose()?,
+            reasons: reasons.transpose()?,
             model,
             attachments: attached.map(|(id, content)| (*id, content.to_vec())).collect(),
         })

@@ -17,7 +17,7 @@
 //! | step | what has to hold |
 //! |---|---|
 //! | every one | an actor, a reason, the version as the log has it now, a time not before its last change |
-//! | [`register`] | the artifact loads and its golden rows get their scores; its parent, if it names one, is registered |
+//! | [`register`] | the artifact loads and its golden rows get their scores; its reason codes fit the model and tell nothing that is never to be told; its parent, if it names one, is registered |
 //! | [`validate`] | the same again, with at least 32 golden rows; an evaluation is attached |
 //! | [`approve`] | the actor is not the author; the features are the slot's |
 //! | [`shadow`], [`canary`] | it is approved; for a canary shadow evidence, where the configuration asks for it |
@@ -102,6 +102,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{AuditHead, Signature};
 use crate::error::{Error, Result};
 use crate::ids::{Digest, ModelRef};
+use crate::model::ReasonCodes;
 use crate::time::Timestamp;
 use state::State;
 
@@ -199,8 +200,8 @@ impl ModelRegistry {
     /// before it counts.
     ///
     /// # Errors
-    /// As for every step; `Conflict` if the same artifact is registered already; `NotFound` for an unknown parent; `Io` or
-    /// `Corrupt` from the store.
+    /// As for every step; `Conflict` if the same artifact is registered already; `NotFound` for an unknown parent; those of
+    /// [`ReasonCodes::new`]; `Io` or `Corrupt` from the store.
     pub fn register(&self, artifact: &Artifact, at: Timestamp) -> Result<ModelVersion> {
         let signature = Signature::new(&artifact.author, "made it", at);
         signature.check(&format!("register {}", artifact.name))?;

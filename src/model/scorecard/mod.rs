@@ -1,22 +1,25 @@
 //! Scorecards: points per bin, the sum of which is the score.
 
+mod explain;
 mod export;
 mod scaling;
 mod stability;
 mod trainer;
 
+pub use explain::ScorecardExplainer;
 pub use scaling::Scaling;
 pub use stability::{CharacteristicStability, ScorecardStability};
 pub use trainer::{ScorecardConfig, ScorecardFit, ScorecardTrainer};
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::model::binning::{Orientation, WoeBins};
+use crate::model::{Explainer, Model};
 use crate::schema::FeatureSchema;
 
 /// A scorecard: each characteristic is a feature whose bins have whole points, and the sum of points is the score.
@@ -57,7 +60,7 @@ pub enum BasePoints {
     WorstIsZero,
 }
 
-/// What a reason code measures points against.
+/// What the points of a bin are measured against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ReasonBaseline {
     /// The most points that the characteristic can give.
@@ -67,9 +70,9 @@ pub enum ReasonBaseline {
     Neutral,
 }
 
-/// Why a score is not higher.
+/// What a characteristic costs a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reason {
+pub struct LostPoints {
     /// The feature.
     pub feature: String,
     /// What its bin holds.
@@ -98,6 +101,22 @@ impl Characteristic {
 
     fn points_of(&self, row: &[f64]) -> i64 {
         self.points[self.binning.index(row[self.column as usize])]
+    }
+
+    /// The points that a baseline stands for.
+    fn baseline(&self, scaling: &Scaling, baseline: ReasonBaseline) -> f64 {
+        match baseline {
+            ReasonBaseline::Maximum => {
+                *self.points.iter().max().expect("a binning has a bin") as f64
+            }
+            ReasonBaseline::Neutral => {
+                // Exact points lie on a line; what rounding does to each bin evens out in the mean.
+                let per_unit = scaling.factor() * self.coefficient;
+                let bins = self.binning.bins().iter().zip(&self.points);
+                let at_zero = bins.map(|(bin, at)| *at as f64 + per_unit * bin.weight_of_evidence);
+                at_zero.sum::<f64>() / self.points.len() as f64
+            }
+        }
     }
 }
 
@@ -236,45 +255,28 @@ impl Scorecard {
         Ok(scores.map(|score| (score, self.probability(score))).collect())
     }
 
-    /// The characteristics that cost a row most points, at most `most` of them, the costliest first; of equal ones the
-    /// earlier in the card. A characteristic without a loss is no reason. US practice asks for no more than four
-    /// (Regulation B, comment 9(b)(2)-1).
+    /// The characteristics that cost a row points, the costliest first, of equal ones the earlier in the card: the card's own
+    /// account. What a person is told is [`ReasonCodes`](crate::model::ReasonCodes) over a [`ScorecardExplainer`].
     ///
     /// # Errors
     /// `SchemaMismatch` if the row has another width than the schema.
-    pub fn reasons(
-        &self,
-        row: &[f64],
-        baseline: ReasonBaseline,
-        most: usize,
-    ) -> Result<Vec<Reason>> {
+    pub fn lost_points(&self, row: &[f64], baseline: ReasonBaseline) -> Result<Vec<LostPoints>> {
         self.schema.check_rows(row.len(), 1)?;
-        let reason = |of: &Characteristic| {
+        let lost = |of: &Characteristic| {
             let bin = of.binning.index(row[of.column as usize]);
             let points = of.points[bin];
-            let baseline = match baseline {
-                ReasonBaseline::Maximum => {
-                    *of.points.iter().max().expect("a binning has a bin") as f64
-                }
-                ReasonBaseline::Neutral => {
-                    // Exact points at weight 0 lie on the line through those of any bin.
-                    let per_unit = self.scaling.factor() * of.coefficient;
-                    points as f64 + per_unit * of.binning.bins()[bin].weight_of_evidence
-                }
-            };
             let kind = &self.schema.kinds()[of.column as usize];
-            Reason {
+            LostPoints {
                 feature: of.binning.feature().to_owned(),
                 bin: of.binning.label(bin, kind),
                 points,
-                lost: baseline - points as f64,
+                lost: of.baseline(&self.scaling, baseline) - points as f64,
             }
         };
-        let mut reasons: Vec<Reason> =
-            self.characteristics.iter().map(reason).filter(|reason| reason.lost > 0.0).collect();
-        reasons.sort_by(|a, b| b.lost.total_cmp(&a.lost)); // stable: equals stay in card order
-        reasons.truncate(most);
-        Ok(reasons)
+        let mut lost: Vec<LostPoints> =
+            self.characteristics.iter().map(lost).filter(|of| of.lost > 0.0).collect();
+        lost.sort_by(|a, b| b.lost.total_cmp(&a.lost)); // stable: equals stay in card order
+        Ok(lost)
     }
 
     pub(super) fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
@@ -316,6 +318,11 @@ impl Model for Scorecard {
 
     fn kind(&self) -> &str {
         Self::KIND
+    }
+
+    /// Against the most points that each characteristic can give; [`ScorecardExplainer`] has the choice.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Ok(Arc::new(ScorecardExplainer::new(self.clone(), ReasonBaseline::Maximum)))
     }
 
     fn to_bytes(&self) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Trees together: what scores.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::model::tree::layout::{BLOCK, Layout};
 use crate::model::tree::node::{Band, Question, Tree};
-use crate::model::{GoldenRows, Model, sigmoid};
+use crate::model::{Explainer, GoldenRows, Model, TreeExplainer, sigmoid};
 use crate::schema::FeatureSchema;
 
 /// Any number of decision trees and how their answers become one: a single tree, a forest, a boosted ensemble, of our own
@@ -246,6 +247,10 @@ impl Model for TreeEnsemble {
 
     fn kind(&self) -> &str {
         Self::KIND
+    }
+
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Ok(Arc::new(TreeExplainer::new(self)?))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
