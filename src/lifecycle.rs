@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertConfig, AlertEngine};
+use crate::audit::Signature;
 use crate::dataset::Dataset;
 use crate::drift::{DriftConfig, DriftReport, DriftWindow, ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
+use crate::evaluate::DecisionBands;
 use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
@@ -19,12 +21,10 @@ use crate::model::{ModelExt, Trainer};
 use crate::monitor::{
     Finding, FindingBoard, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
 };
-use crate::registry::{Artifact, ModelRegistry};
+use crate::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry};
 use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
 use crate::seed::Seed;
-use crate::serve::{
-    DecisionBands, Deployment, Lineup, ModelService, Prediction, Request, SlotConfig,
-};
+use crate::serve::{Deployment, Lineup, ModelService, Prediction, Request, SlotConfig};
 use crate::time::Timestamp;
 use crate::train::{TrainingRecord, TrainingRun};
 
@@ -220,8 +220,8 @@ impl<E> Lifecycle<E> {
             return Err(Error::config("router", reason));
         }
         let deploy = |version: ModelRef| {
-            let Artifact { model, threshold, .. } = registry.load(&version)?;
-            Ok(Deployment::new(version, model, DecisionBands::review_from(threshold)?))
+            let artifact = registry.load(&version)?;
+            Deployment::of(version, &artifact)
         };
         let arms = models.into_iter().map(deploy).collect::<Result<Vec<_>>>()?;
         let money = |name: &String| {
@@ -381,14 +381,23 @@ impl<E> Lifecycle<E> {
             seed,
         )?;
         let (name, author) = (&champion.version.name, format!("retrain with {}", trainer.name()));
-        let artifact = Artifact::new(name, &author, plan.at, threshold, run);
-        let version = self.registry.register(&artifact, plan.at)?.model;
+        let bands = DecisionBands::review_from(threshold)?;
+        let mut artifact = Artifact::new(name, &author, plan.at, bands, run);
+        artifact.costs = Some(*self.gate.costs());
+        artifact.parent = Some(champion.version.clone());
+        let reference = ReferenceProfile::new(train, &train_scores, &self.config.profile)?;
+        artifact.attach(ReferenceProfile::ATTACHMENT, reference.to_bytes())?;
+        let registered = self.registry.register(&artifact, plan.at)?;
+        let version = registered.model.clone();
         if verdict.promote {
-            let reference = ReferenceProfile::new(train, &train_scores, &self.config.profile)?;
             let reason = verdict.to_string();
-            self.registry.promote(&self.config.slot, &version, approver, &reason, plan.at)?;
-            let (model, bands) = (artifact.model.clone(), DecisionBands::review_from(threshold)?);
-            let lineup = Lineup::new(Deployment::new(version.clone(), model, bands));
+            let evidence =
+                Evidence::new(EvidenceKind::Evaluation, reason.as_bytes(), verdict.n_rows)
+                    .with_metric("average_precision", verdict.challenger_precision)
+                    .with_metric("cost", verdict.challenger_cost);
+            let approved = Signature::new(approver, &reason, plan.at);
+            self.registry.ship(&registered, &self.config.slot, evidence, approved)?;
+            let lineup = Lineup::new(Deployment::of(version.clone(), &artifact)?);
             self.service.deploy(&self.config.slot, lineup)?;
             let drift = DriftState::new(reference, self.config.drift)?;
             *self.drift.write().unwrap_or_else(PoisonError::into_inner) = drift;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use riskcycle::dataset::Dataset;
+use riskcycle::evaluate::DecisionBands;
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, Metric, Mode, RecorderConfig,
@@ -15,7 +16,7 @@ use riskcycle::experiment::{
 use riskcycle::lifecycle::{Lap, Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{GradientBoosting, LogisticRegression, ModelExt, Trainer};
 use riskcycle::ndarray::Array2;
-use riskcycle::registry::{Artifact, ModelRegistry};
+use riskcycle::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry};
 use riskcycle::serve::{
     DecisionBands, Deployment, InputPolicy, InputRule, Lineup, MissingPolicy, ModelService,
     Request, SlotConfig,
@@ -73,10 +74,13 @@ fn lifecycle() -> Lifecycle<Transaction> {
     let scores = run.model.score_dataset(&data).unwrap();
     let registry = Arc::new(ModelRegistry::in_memory());
     let two = ["one", "two"].map(|name| {
-        let artifact = Artifact::new(name, "anna", START, 0.3, run.clone());
-        registry.register(&artifact, START).unwrap().model
+        let bands = DecisionBands::review_from(0.3).unwrap();
+        let artifact = Artifact::new(name, "anna", START, bands, run.clone());
+        registry.register(&artifact, START).unwrap()
     });
-    registry.promote("cards", &two[0], "bert", "first", START).unwrap();
+    let evidence = Evidence::new(EvidenceKind::Evaluation, b"report", 100);
+    registry.ship(&two[0], "cards", evidence, Signature::new("bert", "first", START)).unwrap();
+    let two = two.map(|version| version.model);
     let experiment = ExperimentConfig {
         name: "half".into(),
         arms: two.to_vec(),

@@ -31,8 +31,10 @@ pub enum Calibrator {
     /// Straight lines between points; beyond them the ends.
     Isotonic {
         /// Scores, rising.
+        #[serde(deserialize_with = "codec::modest")]
         scores: Vec<f64>,
         /// Probabilities, not falling.
+        #[serde(deserialize_with = "codec::modest")]
         probabilities: Vec<f64>,
     },
     /// sigmoid(a · ln p − b · ln(1 − p) + c) (Kull, Silva Filho and Flach 2017).
@@ -234,7 +236,7 @@ fn check(labels: &[bool], scores: &[f64]) -> Result<()> {
 /// ln p and ln(1 − p).
 fn logs(p: f64) -> [f64; 2] {
     let p = p.clamp(1e-12, 1.0 - 1e-12);
-    [p.ln(), (-p).ln_1p()]
+    [libm::log(p), libm::log1p(-p)]
 }
 
 /// The points of the isotonic regression of `targets` on `scores`: both ends of every level.
@@ -356,6 +358,10 @@ impl Model for CalibratedModel {
         codec::write_block(&mut bytes, self.model.kind().as_bytes());
         codec::write_block(&mut bytes, &self.model.to_bytes());
         bytes
+    }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        self.model.edges()
     }
 }
 

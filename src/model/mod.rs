@@ -4,6 +4,7 @@ mod binning;
 mod calibration;
 mod codec;
 mod explain;
+mod golden;
 #[cfg(feature = "linfa")]
 mod linfa;
 #[cfg(feature = "linfa")]
@@ -29,6 +30,7 @@ pub use explain::{
     Explainer, LinearExplainer, Reason, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText,
     TreeExplainer,
 };
+pub use golden::GoldenRows;
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
 #[cfg(feature = "linfa")]
@@ -91,6 +93,12 @@ pub trait Model: Debug + Send + Sync + 'static {
 
     /// The model without its schema, in a format of its own: the same bytes for the same model on every machine.
     fn to_bytes(&self) -> Vec<u8>;
+
+    /// Values on which the score may jump from one number to the next, as (column, value): thresholds of trees, edges of
+    /// bins. Golden rows are placed on them. None for a model that has none, or cannot tell.
+    fn edges(&self) -> Vec<(usize, f64)> {
+        Vec::new()
+    }
 
     /// What takes this model's scores apart into what each feature adds; make it once. Ours all have one.
     ///
@@ -174,12 +182,13 @@ impl Convergence {
     }
 }
 
-/// The logistic function, exact at both ends.
+/// The logistic function, exact at both ends. The exponential is libm's own: the standard library's differs in the last
+/// bit from one platform to the next, and golden rows would not be the same on another.
 pub(crate) fn sigmoid(margin: f64) -> f64 {
     if margin >= 0.0 {
-        1.0 / (1.0 + (-margin).exp())
+        1.0 / (1.0 + libm::exp(-margin))
     } else {
-        let e = margin.exp();
+        let e = libm::exp(margin);
         e / (1.0 + e)
     }
 }

@@ -162,6 +162,10 @@ impl Model for PipelineModel {
         codec::write_block(&mut bytes, &self.model.to_bytes());
         bytes
     }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        self.transforms.edges(&self.model.edges())
+    }
 }
 
 impl Explainer for PipelineExplainer {

@@ -88,6 +88,7 @@ enum Map {
     },
     /// By code; anything else is missing.
     Table {
+        #[serde(deserialize_with = "codec::modest")]
         of_code: Vec<f64>,
         missing: f64,
     },
@@ -384,6 +385,28 @@ impl FittedTransforms {
             self.apply_checked(data.row(row), out);
         }
         data.with_features(self.output.clone(), features)
+    }
+
+    /// Values of input columns on which an output jumps, or the model behind does, whose own edges are `behind`.
+    pub(super) fn edges(&self, behind: &[(usize, f64)]) -> Vec<(usize, f64)> {
+        let mut edges = Vec::new();
+        for (column, Chain { source, maps }) in self.columns.iter().enumerate() {
+            let source = *source as usize;
+            // These leave a value where it was, most of them.
+            let passes = |map: &Map| matches!(map, Map::Fill(_) | Map::Clip { .. });
+            let mut rest = maps.iter().skip_while(|map| passes(map));
+            match rest.next() {
+                Some(Map::Woe(binning)) => {
+                    edges.extend(binning.edges().unwrap_or(&[]).iter().map(|edge| (source, *edge)));
+                }
+                Some(_) => {}
+                None => {
+                    let own = behind.iter().filter(|(of, _)| *of == column);
+                    edges.extend(own.map(|(_, edge)| (source, *edge)));
+                }
+            }
+        }
+        edges
     }
 
     /// Behind the input schema, which the artifact holds: every output column with its name, kind and chain.

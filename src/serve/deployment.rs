@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::DecisionBands;
 use crate::ids::ModelRef;
 use crate::model::{GoldenRows, Model, ModelExt, Reason, ReasonCodes};
+use crate::registry::Artifact;
 use crate::schema::FeatureSchema;
 use crate::serve::FallbackCause;
 
@@ -37,6 +38,21 @@ pub struct Lineup {
 }
 
 impl Deployment {
+    /// A kept version at work, with all that its artifact brings.
+    ///
+    /// # Errors
+    /// Where the artifact has reason codes, those of [`Model::explainer`] and [`ReasonCodes::new`].
+    pub fn of(version: ModelRef, artifact: &Artifact) -> Result<Self> {
+        let codes = |config| ReasonCodes::new(config, artifact.model.explainer()?).map(Arc::new);
+        Ok(Deployment {
+            version,
+            model: artifact.model.clone(),
+            bands: artifact.bands,
+            reasons: artifact.reasons.as_ref().map(codes).transpose()?,
+            golden: artifact.golden.clone(),
+        })
+    }
+
     /// Without reasons and golden rows.
     pub fn new(version: ModelRef, model: Arc<dyn Model>, bands: DecisionBands) -> Self {
         Deployment { version, model, bands, reasons: None, golden: None }
@@ -76,12 +92,7 @@ impl Deployment {
             None => return refuse("it panics at a row of missing values".into()),
         }
         let Some(golden) = &self.golden else { return Ok(()) };
-        let test = || {
-            let mut scores = vec![f64::NAN; golden.margins().len()];
-            self.model.score(golden.rows(), &mut scores)?;
-            golden.check(&scores)
-        };
-        match caught(test) {
+        match caught(|| golden.check(|rows, scores| self.model.score(rows, scores))) {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => refuse(error.to_string()),
             None => refuse("it panics at its golden rows".into()),

@@ -44,6 +44,7 @@ pub struct Characteristic {
     /// Change in the log-odds of bad per unit of weight of evidence.
     coefficient: f64,
     /// Of each bin.
+    #[serde(deserialize_with = "codec::modest")]
     points: Vec<i64>,
 }
 
@@ -334,6 +335,15 @@ impl Model for Scorecard {
             codec::write_block(&mut bytes, &codec::encode(characteristic));
         }
         bytes
+    }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        let of = |of: &Characteristic| {
+            let edges = of.binning.edges().unwrap_or(&[]).to_vec();
+            let column = of.column as usize;
+            edges.into_iter().map(move |edge| (column, edge))
+        };
+        self.characteristics.iter().flat_map(of).collect()
     }
 }
 

@@ -9,7 +9,6 @@ mod export;
 mod forest;
 #[cfg(feature = "import")]
 mod foreign;
-mod golden;
 mod grower;
 mod histogram;
 mod importance;
@@ -34,7 +33,6 @@ pub use forest::{
     DecisionTree, DecisionTreeConfig, FeatureCount, Impurity, OutOfBag, RandomForest,
     RandomForestConfig, RowSampling,
 };
-pub use golden::GoldenRows;
 pub use importance::TreeImportance;
 pub use node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 pub use objective::{LogLoss, Objective, SquaredError};
