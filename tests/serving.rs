@@ -6,18 +6,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use riskcycle::dataset::Dataset;
 use riskcycle::experiment::{Assignment, AssignmentReason};
+use riskcycle::feature::OnlineConfig;
 use riskcycle::model::{
-    GoldenRows, LogisticModel, Model, ModelExt, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText,
+    GoldenRows, LogisticModel, LogisticRegression, Model, ModelExt, ReasonCodes, ReasonConfig,
+    ReasonGroup, ReasonText,
 };
+use riskcycle::ndarray::Array2;
+use riskcycle::registry::{Artifact, LoadOptions};
 use riskcycle::serve::{
     Decision, DecisionBands, Deployment, FallbackCause, InputFlags, InputPolicy, InputRule, Lineup,
     MissingPolicy, ModelService, Prediction, Predictor, Request, ServiceStats, ServingStats,
     SlotConfig, ValuePolicy,
 };
+use riskcycle::testing::handbook::{self, START, Transaction};
+use riskcycle::train::TrainingRun;
 use riskcycle::{
     Categories, Clock, EntityKey, Error, FeatureKind, FeatureSchema, ManualClock, ModelRef, Result,
-    Timestamp,
+    Seed, Timestamp,
 };
 
 const SLOT: &str = "cards";
@@ -534,6 +541,66 @@ fn reasons_come_with_decisions_against_the_customer_when_asked_for() {
     let codes = ReasonCodes::new(&config, logistic(turned, 0.0).explainer().unwrap()).unwrap();
     let wrong = Deployment { reasons: Some(Arc::new(codes)), ..with };
     assert!(matches!(service.deploy(SLOT, Lineup::new(wrong)), Err(Error::SchemaMismatch { .. })));
+}
+
+#[test]
+fn a_kept_version_goes_to_work_with_all_that_its_artifact_brings() {
+    let names = FeatureSchema::new(["a", "b"]).unwrap();
+    let features =
+        Array2::from_shape_fn((200, 2), |(row, column)| ((row * (3 + column)) % 17) as f64);
+    let labels = (0..200).map(|row| features[(row, 0)] + features[(row, 1)] > 18.0).collect();
+    let data = Dataset::new(names.clone(), features, labels).unwrap();
+    let run = TrainingRun::fit(&LogisticRegression::default(), &data, None, Seed(1)).unwrap();
+    let bands = DecisionBands::new(0.2, 0.7).unwrap();
+    let mut artifact = Artifact::new("m", "anna", Timestamp::default(), bands, run);
+    let reason = ReasonText { code: "AB".into(), text: "a or b".into() };
+    let features = vec!["a".into(), "b".into()];
+    artifact.reasons =
+        Some(ReasonConfig::new(vec![ReasonGroup { reason, missing: None, features }]));
+    let loaded = Artifact::from_bytes(&artifact.to_bytes(), &LoadOptions::default()).unwrap();
+    let ready = Deployment::of(version(1), &loaded).unwrap();
+    assert!(ready.golden.is_some());
+    let service = ModelService::default();
+    service.open(SLOT, names, SlotConfig::default(), Lineup::new(ready)).unwrap();
+    let request = Request { reasons: true, ..request(assigned(0), &[16.0, 16.0]) };
+    let answer = service.predict(SLOT, &request).unwrap();
+    assert_eq!(answer.score, Some(artifact.model.score_row(&[16.0, 16.0]).unwrap()));
+    assert_eq!((answer.bands, answer.decision), (bands, Decision::Decline));
+    assert_eq!(&*answer.reasons[0].code, "AB");
+    // Reasons that the model cannot give are found before it answers.
+    artifact.model = unruly(1, 0.1).model;
+    assert!(matches!(Deployment::of(version(2), &artifact), Err(Error::InvalidInput { .. })));
+}
+
+#[test]
+fn a_live_feature_vector_is_bound_by_name_once() {
+    let plan = handbook::features().bind(&handbook::events()).unwrap();
+    let live = plan.online(OnlineConfig::default()).unwrap();
+    let n = live.schema().n_features();
+    let turned: Vec<usize> = (0..n).rev().collect();
+    let schema = live.schema().select(&turned).unwrap();
+    let weights = (0..n).map(|i| i as f64 / 100.0).collect();
+    let model = LogisticModel::new(schema.clone(), -1.0, weights, vec![0.0; n], vec![1.0; n]);
+    let model = Deployment::new(version(1), Arc::new(model.unwrap()), review_at_half());
+    let service = ModelService::default();
+    service.open(SLOT, schema, SlotConfig::default(), Lineup::new(model.clone())).unwrap();
+    let mut predictor = service.predictor(SLOT).unwrap().with_layout(live.schema()).unwrap();
+    let mut row = vec![0.0; n];
+    for i in 0..20 {
+        let event = Transaction {
+            id: i,
+            at: START.plus(Duration::from_secs(600 * i)),
+            customer: 1,
+            terminal: (i % 3) as u32,
+            cents: 100 * i as i64,
+            fraud: false,
+        };
+        live.observe(&event, &mut row).unwrap();
+        let answer = predictor.predict(&request(assigned(0), &row)).unwrap();
+        let in_order: Vec<f64> = row.iter().rev().copied().collect();
+        let own = model.model.score_row(&in_order).unwrap();
+        assert_eq!(answer.score, Some(own).filter(|score| score.is_finite()));
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ type Lanes = [f64; LANES];
 ///
 /// Missing values go where each question sends them. Leaves are added in double precision: for models that add in
 /// single precision the margin itself is off by their rounding. O(nodes × features on the longest path / 8) a row, for 100
-/// trees of depth 6 some 40 µs; memory about 40 bytes a node.
+/// trees of depth 6 some 50 µs; memory about 40 bytes a node.
 #[derive(Debug, Clone)]
 pub struct TreeExplainer {
     schema: FeatureSchema,
