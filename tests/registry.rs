@@ -143,7 +143,8 @@ fn every_step_needs_an_actor_a_reason_and_a_time_not_before_the_last() {
     let early = Signature::new("bert", "good", NOW.minus(Duration::from_secs(1)));
     let error = registry.attach(&version, evaluation(), early).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error}");
-    let nameless = Artifact { author: " ".into(), ..artifact(-9.0) };
+    let mut nameless = artifact(-9.0);
+    nameless.author = " ".into();
     assert!(matches!(registry.register(&nameless, NOW), Err(Error::Refused { .. })));
     let nan = evaluation().with_metric("ks", f64::NAN);
     assert!(registry.attach(&version, nan, sign("bert")).is_err());

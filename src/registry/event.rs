@@ -25,7 +25,7 @@ pub enum RegistryEvent {
         /// Fingerprint of the features that it takes.
         schema: Digest,
         /// How it was trained.
-        training: TrainingRecord,
+        training: Box<TrainingRecord>,
         /// The version that it was made from or is to follow.
         parent: Option<ModelRef>,
         /// The host's code that made it.

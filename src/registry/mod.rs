@@ -207,6 +207,9 @@ impl ModelRegistry {
         signature.check(&format!("register {}", artifact.name))?;
         let digest = self.store.put(&artifact.to_bytes())?;
         let loaded = self.load_digest(&digest)?;
+        if let Some(reasons) = &loaded.reasons {
+            ReasonCodes::new(reasons, loaded.model.explainer()?)?;
+        }
         let schema = loaded.model.schema().fingerprint();
         let (state, model) = self.commit(signature, |state| {
             if let Some(version) = state.versions.values().find(|v| v.artifact == digest) {
@@ -223,7 +226,7 @@ impl ModelRegistry {
                 model: model.clone(),
                 artifact: digest,
                 schema,
-                training: loaded.training.clone(),
+                training: Box::new(loaded.training.clone()),
                 parent: loaded.parent.clone(),
                 code_version: loaded.code_version.clone(),
             };

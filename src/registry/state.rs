@@ -66,10 +66,14 @@ impl State {
             if matches { Ok(()) } else { Err(format!("{slot} has another champion")) }
         };
         match event {
-            RegistryEvent::Registered { model, .. } => match self.versions.contains_key(model) {
-                true => Err(format!("{model} is there already")),
-                false => Ok(()),
-            },
+            RegistryEvent::Registered { model, parent, .. } => {
+                let known = |model: &ModelRef| self.versions.contains_key(model);
+                match parent.as_ref().filter(|parent| !known(parent)) {
+                    Some(parent) => Err(format!("there is no {parent} to be its parent")),
+                    None if known(model) => Err(format!("{model} is there already")),
+                    None => Ok(()),
+                }
+            }
             RegistryEvent::Moved { model, from, to, .. } => {
                 let ours = *to != Stage::Champion;
                 stands(model, *from).and(ours.then_some(()).ok_or_else(|| "a silent champion".into()))
@@ -110,7 +114,7 @@ impl State {
                     registered: at,
                     updated: at,
                     shadow_since: None,
-                    training: training.clone(),
+                    training: (**training).clone(),
                     parent: parent.clone(),
                     code_version: code_version.clone(),
                     evidence: Vec::new(),

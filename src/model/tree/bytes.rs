@@ -117,7 +117,7 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
     for _ in 0..n_trees {
         let n_nodes = reader.u32()? as usize;
         // Every split has two children, so all but the root come in pairs: a bound on memory that leaves alone are not.
-        if n_nodes % 2 == 0 || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
+        if n_nodes.is_multiple_of(2) || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
             return Err(Error::corrupt(WHAT, format!("a tree of {n_nodes} nodes cannot be")));
         }
         let mut nodes = Vec::with_capacity(n_nodes);
