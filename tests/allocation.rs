@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use riskcycle::dataset::Dataset;
-use riskcycle::evaluate::DecisionBands;
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
+use riskcycle::evaluate::DecisionBands;
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, Metric, Mode, RecorderConfig,
     RoutingConfig,

@@ -20,7 +20,9 @@ use riskcycle::registry::{
 };
 use riskcycle::testing::{artifact_store, registry_log};
 use riskcycle::train::{TrainingRecord, TrainingRun};
-use riskcycle::{AuditHead, Digest, Error, FeatureSchema, ModelRef, Result, Seed, Signature, Timestamp};
+use riskcycle::{
+    AuditHead, Digest, Error, FeatureSchema, ModelRef, Result, Seed, Signature, Timestamp,
+};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -101,7 +103,10 @@ fn a_version_goes_the_whole_way_and_back() {
     assert_eq!((version.model.to_string(), version.stage), ("fraud@1".into(), Stage::Registered));
     is_refused(registry.validate(&version, sign("bert")), "no evaluation");
     let version = registry.attach(&version, evaluation(), sign("anna")).unwrap();
-    is_refused(registry.approve(&version, "cards", sign("bert")), "is registered and has to be validated");
+    is_refused(
+        registry.approve(&version, "cards", sign("bert")),
+        "is registered and has to be validated",
+    );
     let version = registry.validate(&version, sign("anna")).unwrap();
     is_refused(registry.approve(&version, "cards", sign(" anna ")), "anna made it");
     let version = registry.approve(&version, "cards", sign("bert")).unwrap();
@@ -194,9 +199,8 @@ fn a_slot_takes_only_versions_of_its_features() {
 
 #[test]
 fn shadow_evidence_is_asked_for_where_the_configuration_says_so() {
-    let config = RegistryConfig {
-        shadow: Some(ShadowRule { time: Duration::from_secs(3600), rows: 1000 }),
-    };
+    let config =
+        RegistryConfig { shadow: Some(ShadowRule { time: Duration::from_secs(3600), rows: 1000 }) };
     let (store, log) = (InMemoryArtifactStore::default(), InMemoryRegistryLog::default());
     let registry = ModelRegistry::open(config, Arc::new(store), Arc::new(log)).unwrap();
     is_refused(
@@ -327,7 +331,10 @@ fn a_registry_opened_again_knows_the_same() {
     registry.roll_back("cards", Some(&second.model), sign("cleo")).unwrap();
     let again = in_folder(&folder).unwrap();
     assert_eq!(again.versions(), registry.versions());
-    assert_eq!((again.champion("cards"), again.head()), (registry.champion("cards"), registry.head()));
+    assert_eq!(
+        (again.champion("cards"), again.head()),
+        (registry.champion("cards"), registry.head())
+    );
     assert_eq!(again.audit(), registry.audit());
     assert!(again.load(&second.model).is_ok());
 
@@ -414,8 +421,11 @@ fn a_sealed_history_that_cannot_be_is_refused() {
     let trail = registry.audit();
     let unknown = ModelRef { name: "fraud".into(), version: 7 };
     let slot = || "cards".to_owned();
-    let moved = |model: &ModelRef, from, to| {
-        RegistryEvent::Moved { model: model.clone(), from, to, slot: None }
+    let moved = |model: &ModelRef, from, to| RegistryEvent::Moved {
+        model: model.clone(),
+        from,
+        to,
+        slot: None,
     };
     let promoted = |from, replaced| {
         let (slot, model) = (slot(), unknown.clone());
@@ -427,7 +437,11 @@ fn a_sealed_history_that_cannot_be_is_refused() {
         moved(&first.model, Stage::Champion, Stage::Champion),
         promoted(Stage::Staging, Some(first.model.clone())),
         promoted(Stage::Staging, None),
-        RegistryEvent::RolledBack { slot: slot(), from: Some(first.model.clone()), to: unknown.clone() },
+        RegistryEvent::RolledBack {
+            slot: slot(),
+            from: Some(first.model.clone()),
+            to: unknown.clone(),
+        },
         RegistryEvent::Attached { model: unknown.clone(), evidence: evaluation() },
         trail[0].event.clone(),
     ] {
@@ -462,7 +476,9 @@ fn every_store_and_log_keeps_its_contract() {
     };
     let folders: Vec<PathBuf> = (0..3).map(|_| fresh("store")).collect();
     let next = std::cell::RefCell::new(folders.into_iter());
-    artifact_store::all(|| DirectoryArtifactStore::open(next.borrow_mut().next().unwrap()).unwrap());
+    artifact_store::all(|| {
+        DirectoryArtifactStore::open(next.borrow_mut().next().unwrap()).unwrap()
+    });
     let folders: Vec<PathBuf> = (0..4).map(|_| fresh("log")).collect();
     let next = std::cell::RefCell::new(folders.into_iter());
     registry_log::all(|| DirectoryRegistryLog::open(next.borrow_mut().next().unwrap()).unwrap());

@@ -104,7 +104,9 @@ impl fmt::Display for RegistryEvent {
             RegistryEvent::Registered { model, artifact, .. } => {
                 write!(f, "registered {model} (artifact {})", artifact.short())
             }
-            RegistryEvent::Attached { model, evidence } => write!(f, "attached {evidence} to {model}"),
+            RegistryEvent::Attached { model, evidence } => {
+                write!(f, "attached {evidence} to {model}")
+            }
             RegistryEvent::Moved { model, from, to, slot } => {
                 write!(f, "moved {model} from {from} to {to}")?;
                 slot.as_ref().map_or(Ok(()), |slot| write!(f, " for {slot}"))

@@ -50,7 +50,11 @@ pub(super) fn check_slot(slot: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_other_eyes(action: &str, version: &ModelVersion, signature: Signature<'_>) -> Result<()> {
+pub(super) fn check_other_eyes(
+    action: &str,
+    version: &ModelVersion,
+    signature: Signature<'_>,
+) -> Result<()> {
     let actor = signature.actor;
     if version.author.trim() != actor {
         return Ok(());
@@ -59,7 +63,12 @@ pub(super) fn check_other_eyes(action: &str, version: &ModelVersion, signature: 
 }
 
 /// The version takes the rows that the slot has.
-pub(super) fn check_features(action: &str, state: &State, slot: &str, version: &ModelVersion) -> Result<()> {
+pub(super) fn check_features(
+    action: &str,
+    state: &State,
+    slot: &str,
+    version: &ModelVersion,
+) -> Result<()> {
     let schema = state.slots.get(slot).and_then(|slot| slot.schema);
     match schema.filter(|schema| *schema != version.schema) {
         None => Ok(()),

@@ -7,7 +7,6 @@ use crate::registry::guard::{self, check_features, check_other_eyes, check_slot}
 use crate::registry::state::State;
 use crate::registry::{Evidence, ModelRegistry, ModelVersion, RegistryEvent, Stage};
 
-
 use Stage::*;
 
 impl ModelRegistry {

@@ -76,14 +76,14 @@ impl State {
             }
             RegistryEvent::Moved { model, from, to, .. } => {
                 let ours = *to != Stage::Champion;
-                stands(model, *from).and(ours.then_some(()).ok_or_else(|| "a silent champion".into()))
+                stands(model, *from)
+                    .and(ours.then_some(()).ok_or_else(|| "a silent champion".into()))
             }
-            RegistryEvent::Promoted { slot, model, from, replaced, .. } => {
-                champion(slot, replaced).and_then(|()| match from {
+            RegistryEvent::Promoted { slot, model, from, replaced, .. } => champion(slot, replaced)
+                .and_then(|()| match from {
                     Stage::Champion => Err(format!("{model} is champion already")),
                     from => stands(model, *from),
-                })
-            }
+                }),
             RegistryEvent::RolledBack { slot, from, to } => {
                 champion(slot, from).and_then(|()| stands(to, Stage::Retired))
             }
@@ -102,7 +102,14 @@ impl State {
     fn fold(&mut self, entry: &RegistryLogEntry) {
         let (seq, at) = (entry.seq, entry.at);
         match &entry.event {
-            RegistryEvent::Registered { model, artifact, schema, training, parent, code_version } => {
+            RegistryEvent::Registered {
+                model,
+                artifact,
+                schema,
+                training,
+                parent,
+                code_version,
+            } => {
                 let version = ModelVersion {
                     model: model.clone(),
                     revision: seq,

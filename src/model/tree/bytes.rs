@@ -212,12 +212,8 @@ mod tests {
             left,
             right: left + 1,
         };
-        let inner = |split| TreeNode {
-            split: Some(Box::new(split)),
-            value: 0.25,
-            cover: 9.0,
-            gain: 0.5,
-        };
+        let inner =
+            |split| TreeNode { split: Some(Box::new(split)), value: 0.25, cover: 9.0, gain: 0.5 };
         let nodes = vec![
             inner(split(Question::AtMost(-0.5), 1)),
             TreeNode::leaf(-1.5, 4.0),

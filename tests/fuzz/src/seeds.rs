@@ -5,14 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use riskcycle::dataset::Dataset;
-use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
+use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::experiment::{ExperimentStatistics, ExposureToken, RecorderConfig, Router};
 use riskcycle::model::{
     BinningConfig, CalibratedModel, Calibrator, DecisionTree, DecisionTreeConfig, GradientBoosting,
-    GradientBoostingConfig, Imputation, LogisticRegression, Model, ModelExt, Pipeline, ReasonConfig,
-    ReasonGroup, ReasonText,
-    ScorecardConfig, ScorecardTrainer, Trainer, Transform,
+    GradientBoostingConfig, Imputation, LogisticRegression, Model, ModelExt, Pipeline,
+    ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{

@@ -20,9 +20,7 @@ use riskcycle::model::{
 use riskcycle::registry::{Artifact, DirectoryRegistryLog, LoadOptions, RegistryLog};
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::train::{JsonLinesRunLog, JsonLinesTuningJournal, RunLog, TuningJournal};
-use riskcycle::{
-    Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp,
-};
+use riskcycle::{Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp};
 
 use super::meter::bounded;
 
@@ -180,9 +178,8 @@ pub fn text(bytes: &[u8]) {
             }
         }
         _ => {
-            static LOG: LazyLock<DirectoryRegistryLog> = LazyLock::new(|| {
-                DirectoryRegistryLog::open(FILE.with_extension("log")).unwrap()
-            });
+            static LOG: LazyLock<DirectoryRegistryLog> =
+                LazyLock::new(|| DirectoryRegistryLog::open(FILE.with_extension("log")).unwrap());
             std::fs::write(LOG.path(1), bytes).unwrap();
             let _ = LOG.read(0, 2);
         }
