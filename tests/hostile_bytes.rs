@@ -18,7 +18,7 @@ use riskcycle::model::{
 use riskcycle::{FeatureSchema, Seed};
 
 /// Flips and cuts of a seed that is too long for all of them.
-const SAMPLED: usize = 1500;
+const SAMPLED: usize = 600;
 
 /// All truncations and all flipped bits where a seed is short, evenly spread ones where it is long, and random bytes.
 fn try_all(seeds: &[Vec<u8>], way: fn(&[u8]), exhaustive: usize) {

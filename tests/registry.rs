@@ -234,10 +234,10 @@ fn a_quarantined_champion_leaves_and_comes_back_only_through_other_hands() {
     assert_eq!(registry.champion("cards"), None);
     is_refused(registry.quarantine(&bad, sign("bert")), "already");
     is_refused(registry.break_glass(&bad, "cards", sign("cleo")), "is quarantined");
-    let back = registry.roll_back("cards", None, sign("cleo")).unwrap();
-    assert_eq!(back.model, first.model);
     is_refused(registry.release(&bad, sign("bert")), "bert quarantined it");
     is_refused(registry.release(&bad, sign("anna")), "anna made it");
+    let back = registry.roll_back("cards", None, sign("cleo")).unwrap();
+    assert_eq!(back.model, first.model);
     // The roll-back was a change for all versions of the slot.
     assert!(registry.release(&bad, sign("cleo")).unwrap_err().is_conflict());
     let bad = registry.version(&bad.model).unwrap();
@@ -275,6 +275,10 @@ fn history_knows_who_was_champion_when() {
     assert_eq!([as_of(20), as_of(29)], [Some(two.clone()), Some(two)]);
     assert_eq!(as_of(1_000_000), Some(one));
     assert_eq!(registry.champion_as_of("elsewhere", NOW), None);
+    // A version from before may not slip in before what has happened since.
+    let version = registry.register(&artifact(-3.0), later(5)).unwrap();
+    let early = registry.ship(&version, "cards", evaluation(), sign_at("bert", 5)).unwrap_err();
+    assert!(matches!(early, Error::InvalidInput { .. }), "{early}");
 }
 
 #[test]
@@ -525,7 +529,7 @@ fn a_process_killed_at_any_point_loses_nothing_that_it_was_told_is_kept() {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut told = output.lines().map(|line| line.unwrap()).filter_map(|line| {
-            let (seq, hash) = line.split_once("kept ")?.1.split_once(' ')?;
+            let (seq, hash) = line.split_once("#kept ")?.1.split_once(' ')?;
             Some((seq.parse::<u64>().unwrap(), hash.to_owned()))
         });
         let n_steps = 1 + (round * 7 % 5) as usize;
@@ -552,7 +556,7 @@ fn work_until_killed(folder: &PathBuf) -> ! {
     let registry = in_folder(folder).unwrap();
     let told = || {
         let AuditHead { seq, hash } = registry.head();
-        println!("kept {seq} {hash}");
+        println!("#kept {seq} {hash}");
         std::io::stdout().flush().unwrap();
     };
     for number in registry.versions().len().. {

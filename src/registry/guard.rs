@@ -62,6 +62,14 @@ pub(super) fn check_other_eyes(
     Err(Error::refused(action, format!("{actor} made it; somebody else has to approve it")))
 }
 
+/// The slot's history is one of rising times.
+pub(super) fn check_slot_time(state: &State, slot: &str, signature: Signature<'_>) -> Result<()> {
+    match state.slots.get(slot).and_then(|slot| slot.history.last()) {
+        Some((last, _)) => signature.check_after(&slot, *last),
+        None => Ok(()),
+    }
+}
+
 /// The version takes the rows that the slot has.
 pub(super) fn check_features(
     action: &str,

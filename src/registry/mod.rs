@@ -16,7 +16,7 @@
 //!
 //! | step | what has to hold |
 //! |---|---|
-//! | every one | an actor, a reason, the version as the log has it now, a time not before its last change |
+//! | every one | an actor, a reason, the version as the log has it now, a time not before its last change, and its slot's last champion where it becomes one |
 //! | [`register`] | the artifact loads and its golden rows get their scores; its reason codes fit the model and tell nothing that is never to be told; its parent, if it names one, is registered |
 //! | [`validate`] | the same again, with at least 32 golden rows; an evaluation is attached |
 //! | [`approve`] | the actor is not the author; the features are the slot's |
