@@ -48,7 +48,10 @@ where
             f.write_str("a list")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vec<T>, A::Error> {
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> std::result::Result<Vec<T>, A::Error> {
             let mut items = Vec::new();
             while let Some(item) = list.next_element()? {
                 items.push(item);

@@ -18,7 +18,7 @@ use riskcycle::model::{
 use riskcycle::{FeatureSchema, Seed};
 
 /// Flips and cuts of a seed that is too long for all of them.
-const SAMPLED: usize = 1500;
+const SAMPLED: usize = 600;
 
 /// All truncations and all flipped bits where a seed is short, evenly spread ones where it is long, and random bytes.
 fn try_all(seeds: &[Vec<u8>], way: fn(&[u8]), exhaustive: usize) {
@@ -115,7 +115,10 @@ fn large_ensembles_of_any_shape_take_at_most_four_times_their_bytes_and_a_mebiby
         Tree::new(vec![split(question, None, 1), leaf(), leaf()]).unwrap()
     };
     let shapes: [(&str, Vec<Tree>); 5] = [
-        ("leaves", (0..TreeEnsemble::MAX_TREES).map(|_| Tree::new(vec![leaf()]).unwrap()).collect()),
+        (
+            "leaves",
+            (0..TreeEnsemble::MAX_TREES).map(|_| Tree::new(vec![leaf()]).unwrap()).collect(),
+        ),
         ("stumps", (0..20_000).map(stump).collect()),
         ("a chain", vec![chain(20_000, |i| Question::AtMost(0.1 + f64::from(i)))]),
         ("categories", vec![chain(20_000, |i| Question::OneOf(CategorySet::new([i])))]),

@@ -20,7 +20,9 @@ use riskcycle::registry::{
 };
 use riskcycle::testing::{artifact_store, registry_log};
 use riskcycle::train::{TrainingRecord, TrainingRun};
-use riskcycle::{AuditHead, Digest, Error, FeatureSchema, ModelRef, Result, Seed, Signature, Timestamp};
+use riskcycle::{
+    AuditHead, Digest, Error, FeatureSchema, ModelRef, Result, Seed, Signature, Timestamp,
+};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -101,7 +103,10 @@ fn a_version_goes_the_whole_way_and_back() {
     assert_eq!((version.model.to_string(), version.stage), ("fraud@1".into(), Stage::Registered));
     is_refused(registry.validate(&version, sign("bert")), "no evaluation");
     let version = registry.attach(&version, evaluation(), sign("anna")).unwrap();
-    is_refused(registry.approve(&version, "cards", sign("bert")), "is registered and has to be validated");
+    is_refused(
+        registry.approve(&version, "cards", sign("bert")),
+        "is registered and has to be validated",
+    );
     let version = registry.validate(&version, sign("anna")).unwrap();
     is_refused(registry.approve(&version, "cards", sign(" anna ")), "anna made it");
     let version = registry.approve(&version, "cards", sign("bert")).unwrap();
@@ -143,7 +148,8 @@ fn every_step_needs_an_actor_a_reason_and_a_time_not_before_the_last() {
     let early = Signature::new("bert", "good", NOW.minus(Duration::from_secs(1)));
     let error = registry.attach(&version, evaluation(), early).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error}");
-    let nameless = Artifact { author: " ".into(), ..artifact(-9.0) };
+    let mut nameless = artifact(-9.0);
+    nameless.author = " ".into();
     assert!(matches!(registry.register(&nameless, NOW), Err(Error::Refused { .. })));
     let nan = evaluation().with_metric("ks", f64::NAN);
     assert!(registry.attach(&version, nan, sign("bert")).is_err());
@@ -193,9 +199,8 @@ fn a_slot_takes_only_versions_of_its_features() {
 
 #[test]
 fn shadow_evidence_is_asked_for_where_the_configuration_says_so() {
-    let config = RegistryConfig {
-        shadow: Some(ShadowRule { time: Duration::from_secs(3600), rows: 1000 }),
-    };
+    let config =
+        RegistryConfig { shadow: Some(ShadowRule { time: Duration::from_secs(3600), rows: 1000 }) };
     let (store, log) = (InMemoryArtifactStore::default(), InMemoryRegistryLog::default());
     let registry = ModelRegistry::open(config, Arc::new(store), Arc::new(log)).unwrap();
     is_refused(
@@ -229,10 +234,10 @@ fn a_quarantined_champion_leaves_and_comes_back_only_through_other_hands() {
     assert_eq!(registry.champion("cards"), None);
     is_refused(registry.quarantine(&bad, sign("bert")), "already");
     is_refused(registry.break_glass(&bad, "cards", sign("cleo")), "is quarantined");
-    let back = registry.roll_back("cards", None, sign("cleo")).unwrap();
-    assert_eq!(back.model, first.model);
     is_refused(registry.release(&bad, sign("bert")), "bert quarantined it");
     is_refused(registry.release(&bad, sign("anna")), "anna made it");
+    let back = registry.roll_back("cards", None, sign("cleo")).unwrap();
+    assert_eq!(back.model, first.model);
     // The roll-back was a change for all versions of the slot.
     assert!(registry.release(&bad, sign("cleo")).unwrap_err().is_conflict());
     let bad = registry.version(&bad.model).unwrap();
@@ -270,6 +275,10 @@ fn history_knows_who_was_champion_when() {
     assert_eq!([as_of(20), as_of(29)], [Some(two.clone()), Some(two)]);
     assert_eq!(as_of(1_000_000), Some(one));
     assert_eq!(registry.champion_as_of("elsewhere", NOW), None);
+    // A version from before may not slip in before what has happened since.
+    let version = registry.register(&artifact(-3.0), later(5)).unwrap();
+    let early = registry.ship(&version, "cards", evaluation(), sign_at("bert", 5)).unwrap_err();
+    assert!(matches!(early, Error::InvalidInput { .. }), "{early}");
 }
 
 #[test]
@@ -326,7 +335,10 @@ fn a_registry_opened_again_knows_the_same() {
     registry.roll_back("cards", Some(&second.model), sign("cleo")).unwrap();
     let again = in_folder(&folder).unwrap();
     assert_eq!(again.versions(), registry.versions());
-    assert_eq!((again.champion("cards"), again.head()), (registry.champion("cards"), registry.head()));
+    assert_eq!(
+        (again.champion("cards"), again.head()),
+        (registry.champion("cards"), registry.head())
+    );
     assert_eq!(again.audit(), registry.audit());
     assert!(again.load(&second.model).is_ok());
 
@@ -413,8 +425,11 @@ fn a_sealed_history_that_cannot_be_is_refused() {
     let trail = registry.audit();
     let unknown = ModelRef { name: "fraud".into(), version: 7 };
     let slot = || "cards".to_owned();
-    let moved = |model: &ModelRef, from, to| {
-        RegistryEvent::Moved { model: model.clone(), from, to, slot: None }
+    let moved = |model: &ModelRef, from, to| RegistryEvent::Moved {
+        model: model.clone(),
+        from,
+        to,
+        slot: None,
     };
     let promoted = |from, replaced| {
         let (slot, model) = (slot(), unknown.clone());
@@ -426,7 +441,11 @@ fn a_sealed_history_that_cannot_be_is_refused() {
         moved(&first.model, Stage::Champion, Stage::Champion),
         promoted(Stage::Staging, Some(first.model.clone())),
         promoted(Stage::Staging, None),
-        RegistryEvent::RolledBack { slot: slot(), from: Some(first.model.clone()), to: unknown.clone() },
+        RegistryEvent::RolledBack {
+            slot: slot(),
+            from: Some(first.model.clone()),
+            to: unknown.clone(),
+        },
         RegistryEvent::Attached { model: unknown.clone(), evidence: evaluation() },
         trail[0].event.clone(),
     ] {
@@ -461,7 +480,9 @@ fn every_store_and_log_keeps_its_contract() {
     };
     let folders: Vec<PathBuf> = (0..3).map(|_| fresh("store")).collect();
     let next = std::cell::RefCell::new(folders.into_iter());
-    artifact_store::all(|| DirectoryArtifactStore::open(next.borrow_mut().next().unwrap()).unwrap());
+    artifact_store::all(|| {
+        DirectoryArtifactStore::open(next.borrow_mut().next().unwrap()).unwrap()
+    });
     let folders: Vec<PathBuf> = (0..4).map(|_| fresh("log")).collect();
     let next = std::cell::RefCell::new(folders.into_iter());
     registry_log::all(|| DirectoryRegistryLog::open(next.borrow_mut().next().unwrap()).unwrap());
@@ -508,7 +529,7 @@ fn a_process_killed_at_any_point_loses_nothing_that_it_was_told_is_kept() {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut told = output.lines().map(|line| line.unwrap()).filter_map(|line| {
-            let (seq, hash) = line.split_once("kept ")?.1.split_once(' ')?;
+            let (seq, hash) = line.split_once("#kept ")?.1.split_once(' ')?;
             Some((seq.parse::<u64>().unwrap(), hash.to_owned()))
         });
         let n_steps = 1 + (round * 7 % 5) as usize;
@@ -535,7 +556,7 @@ fn work_until_killed(folder: &PathBuf) -> ! {
     let registry = in_folder(folder).unwrap();
     let told = || {
         let AuditHead { seq, hash } = registry.head();
-        println!("kept {seq} {hash}");
+        println!("#kept {seq} {hash}");
         std::io::stdout().flush().unwrap();
     };
     for number in registry.versions().len().. {

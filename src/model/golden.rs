@@ -87,7 +87,10 @@ impl GoldenRows {
     ///
     /// # Errors
     /// Those of `compute`; `InvalidInput` naming the first row that gets another number than it must.
-    pub(crate) fn check(&self, compute: impl FnOnce(&[f64], &mut [f64]) -> Result<()>) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        compute: impl FnOnce(&[f64], &mut [f64]) -> Result<()>,
+    ) -> Result<()> {
         let mut given = vec![f64::NAN; self.expected.len()];
         compute(&self.rows, &mut given)?;
         let differ = |(must, gets): (&f64, &f64)| {
@@ -205,7 +208,10 @@ mod tests {
         };
         assert!(check([0.5, -0.0]).is_ok());
         let error = check([0.5, 0.0]).unwrap_err().to_string();
-        assert!(error.contains("row 1 must get -0.0 (8000000000000000) and gets 0.0 (000"), "{error}");
+        assert!(
+            error.contains("row 1 must get -0.0 (8000000000000000) and gets 0.0 (000"),
+            "{error}"
+        );
         assert!(GoldenRows::new(vec![1.0; 3], vec![1.0; 2]).is_err());
         assert!(GoldenRows::new(vec![], vec![]).is_err());
         assert!(GoldenRows::new(vec![], vec![1.0]).is_err());

@@ -109,7 +109,17 @@ impl Meta {
                     _ => return Err(corrupt("the threshold is not a number")),
                 };
                 let (costs, parent, code_version) = (None, None, String::new());
-                Ok(Facts { name, author, created, kind, bands, costs, training, parent, code_version })
+                Ok(Facts {
+                    name,
+                    author,
+                    created,
+                    kind,
+                    bands,
+                    costs,
+                    training,
+                    parent,
+                    code_version,
+                })
             }
         }
     }
@@ -147,7 +157,8 @@ impl Artifact {
     /// `InvalidInput` unless the name is four ASCII letters or digits of which the first is a lower-case letter; for
     /// `sign`, which is taken; for more than 48 attachments.
     pub fn attach(&mut self, id: [u8; 4], bytes: Vec<u8>) -> Result<()> {
-        let refuse = |reason: &str| Err(Error::input("attachment", format!("{} {reason}", name(id))));
+        let refuse =
+            |reason: &str| Err(Error::input("attachment", format!("{} {reason}", name(id))));
         if !is_optional(id) || !id.iter().all(u8::is_ascii_alphanumeric) || id == SIGNATURE {
             return refuse("is no name: four letters or digits are, the first a lower-case letter");
         }
@@ -229,7 +240,8 @@ impl Artifact {
             let identity = Digest::of(&sections::write(&unsigned));
             super::signature::check(identity, find(SIGNATURE), trusted)?;
         }
-        let names = codec::decode_texts(section(SCHEMA)?, limits.features, "artifact section SCHM")?;
+        let names =
+            codec::decode_texts(section(SCHEMA)?, limits.features, "artifact section SCHM")?;
         let mut kinds = vec![FeatureKind::Numeric; names.len()];
         if let Some(content) = find(KINDS) {
             let mut reader = Reader::new("artifact section KIND", content);
@@ -307,8 +319,6 @@ fn read_golden(content: &[u8], model: &dyn Model, limits: &LoadLimits) -> Result
     let expected = reader.f64s(n)?;
     reader.finish()?;
     GoldenRows::new(rows, expected)
-        .and_then(|golden| {
-            golden.check(|rows, scores| model.score(rows, scores)).map(|()| golden)
-        })
+        .and_then(|golden| golden.check(|rows, scores| model.score(rows, scores)).map(|()| golden))
         .map_err(|error| corrupt(error.to_string()))
 }

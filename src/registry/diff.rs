@@ -39,7 +39,10 @@ fn facts((version, artifact): &(ModelVersion, Artifact)) -> BTreeMap<String, Str
     let mut facts: BTreeMap<String, String> = [
         ("artifact", version.artifact.short()),
         ("author", version.author.clone()),
-        ("bands", format!("review {} decline {}", artifact.bands.review(), artifact.bands.decline())),
+        (
+            "bands",
+            format!("review {} decline {}", artifact.bands.review(), artifact.bands.decline()),
+        ),
         ("code", or_none(Some(version.code_version.clone()))),
         ("created", artifact.created.to_string()),
         ("kind", artifact.model.kind().to_owned()),

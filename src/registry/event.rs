@@ -25,7 +25,7 @@ pub enum RegistryEvent {
         /// Fingerprint of the features that it takes.
         schema: Digest,
         /// How it was trained.
-        training: TrainingRecord,
+        training: Box<TrainingRecord>,
         /// The version that it was made from or is to follow.
         parent: Option<ModelRef>,
         /// The host's code that made it.
@@ -104,7 +104,9 @@ impl fmt::Display for RegistryEvent {
             RegistryEvent::Registered { model, artifact, .. } => {
                 write!(f, "registered {model} (artifact {})", artifact.short())
             }
-            RegistryEvent::Attached { model, evidence } => write!(f, "attached {evidence} to {model}"),
+            RegistryEvent::Attached { model, evidence } => {
+                write!(f, "attached {evidence} to {model}")
+            }
             RegistryEvent::Moved { model, from, to, slot } => {
                 write!(f, "moved {model} from {from} to {to}")?;
                 slot.as_ref().map_or(Ok(()), |slot| write!(f, " for {slot}"))

@@ -50,7 +50,11 @@ pub(super) fn check_slot(slot: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_other_eyes(action: &str, version: &ModelVersion, signature: Signature<'_>) -> Result<()> {
+pub(super) fn check_other_eyes(
+    action: &str,
+    version: &ModelVersion,
+    signature: Signature<'_>,
+) -> Result<()> {
     let actor = signature.actor;
     if version.author.trim() != actor {
         return Ok(());
@@ -58,8 +62,21 @@ pub(super) fn check_other_eyes(action: &str, version: &ModelVersion, signature: 
     Err(Error::refused(action, format!("{actor} made it; somebody else has to approve it")))
 }
 
+/// The slot's history is one of rising times.
+pub(super) fn check_slot_time(state: &State, slot: &str, signature: Signature<'_>) -> Result<()> {
+    match state.slots.get(slot).and_then(|slot| slot.history.last()) {
+        Some((last, _)) => signature.check_after(&slot, *last),
+        None => Ok(()),
+    }
+}
+
 /// The version takes the rows that the slot has.
-pub(super) fn check_features(action: &str, state: &State, slot: &str, version: &ModelVersion) -> Result<()> {
+pub(super) fn check_features(
+    action: &str,
+    state: &State,
+    slot: &str,
+    version: &ModelVersion,
+) -> Result<()> {
     let schema = state.slots.get(slot).and_then(|slot| slot.schema);
     match schema.filter(|schema| *schema != version.schema) {
         None => Ok(()),

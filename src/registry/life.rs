@@ -3,10 +3,9 @@
 use crate::audit::{Signature, check_stands};
 use crate::error::{Error, Result};
 use crate::ids::{Digest, ModelRef};
-use crate::registry::guard::{self, check_features, check_other_eyes, check_slot};
+use crate::registry::guard::{self, check_features, check_other_eyes, check_slot, check_slot_time};
 use crate::registry::state::State;
 use crate::registry::{Evidence, ModelRegistry, ModelVersion, RegistryEvent, Stage};
-
 
 use Stage::*;
 
@@ -104,6 +103,7 @@ impl ModelRegistry {
             guard::check_shadow(action, now, self.config.shadow, signature.at)?;
             let slot = now.slot.as_deref().unwrap_or_default();
             check_features(action, state, slot, now)?;
+            check_slot_time(state, slot, signature)?;
             Ok(promoted(state, slot, now, false))
         })
     }
@@ -125,6 +125,7 @@ impl ModelRegistry {
             let allowed = [Registered, Validated, Staging, Shadow, Canary, Retired];
             check_stands(action, &now.model, &now.stage, &allowed)?;
             check_features(action, state, slot, now)?;
+            check_slot_time(state, slot, signature)?;
             Ok(promoted(state, slot, now, true))
         })
     }
@@ -172,7 +173,7 @@ impl ModelRegistry {
                 return Err(Error::refused(&action, "there is no earlier champion"));
             };
             let target = state.version(&to)?;
-            signature.check_after(&to, target.updated)?;
+            check_slot_time(state, slot, signature)?;
             check_features(&action, state, slot, target)?;
             self.load_digest(&target.artifact)?;
             let (slot, from) = (slot.to_owned(), from.cloned());

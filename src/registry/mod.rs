@@ -16,7 +16,7 @@
 //!
 //! | step | what has to hold |
 //! |---|---|
-//! | every one | an actor, a reason, the version as the log has it now, a time not before its last change |
+//! | every one | an actor, a reason, the version as the log has it now, a time not before its last change, and its slot's last champion where it becomes one |
 //! | [`register`] | the artifact loads and its golden rows get their scores; its reason codes fit the model and tell nothing that is never to be told; its parent, if it names one, is registered |
 //! | [`validate`] | the same again, with at least 32 golden rows; an evaluation is attached |
 //! | [`approve`] | the actor is not the author; the features are the slot's |
@@ -207,6 +207,9 @@ impl ModelRegistry {
         signature.check(&format!("register {}", artifact.name))?;
         let digest = self.store.put(&artifact.to_bytes())?;
         let loaded = self.load_digest(&digest)?;
+        if let Some(reasons) = &loaded.reasons {
+            ReasonCodes::new(reasons, loaded.model.explainer()?)?;
+        }
         let schema = loaded.model.schema().fingerprint();
         let (state, model) = self.commit(signature, |state| {
             if let Some(version) = state.versions.values().find(|v| v.artifact == digest) {
@@ -223,7 +226,7 @@ impl ModelRegistry {
                 model: model.clone(),
                 artifact: digest,
                 schema,
-                training: loaded.training.clone(),
+                training: Box::new(loaded.training.clone()),
                 parent: loaded.parent.clone(),
                 code_version: loaded.code_version.clone(),
             };

@@ -66,20 +66,24 @@ impl State {
             if matches { Ok(()) } else { Err(format!("{slot} has another champion")) }
         };
         match event {
-            RegistryEvent::Registered { model, .. } => match self.versions.contains_key(model) {
-                true => Err(format!("{model} is there already")),
-                false => Ok(()),
-            },
+            RegistryEvent::Registered { model, parent, .. } => {
+                let known = |model: &ModelRef| self.versions.contains_key(model);
+                match parent.as_ref().filter(|parent| !known(parent)) {
+                    Some(parent) => Err(format!("there is no {parent} to be its parent")),
+                    None if known(model) => Err(format!("{model} is there already")),
+                    None => Ok(()),
+                }
+            }
             RegistryEvent::Moved { model, from, to, .. } => {
                 let ours = *to != Stage::Champion;
-                stands(model, *from).and(ours.then_some(()).ok_or_else(|| "a silent champion".into()))
+                stands(model, *from)
+                    .and(ours.then_some(()).ok_or_else(|| "a silent champion".into()))
             }
-            RegistryEvent::Promoted { slot, model, from, replaced, .. } => {
-                champion(slot, replaced).and_then(|()| match from {
+            RegistryEvent::Promoted { slot, model, from, replaced, .. } => champion(slot, replaced)
+                .and_then(|()| match from {
                     Stage::Champion => Err(format!("{model} is champion already")),
                     from => stands(model, *from),
-                })
-            }
+                }),
             RegistryEvent::RolledBack { slot, from, to } => {
                 champion(slot, from).and_then(|()| stands(to, Stage::Retired))
             }
@@ -98,7 +102,14 @@ impl State {
     fn fold(&mut self, entry: &RegistryLogEntry) {
         let (seq, at) = (entry.seq, entry.at);
         match &entry.event {
-            RegistryEvent::Registered { model, artifact, schema, training, parent, code_version } => {
+            RegistryEvent::Registered {
+                model,
+                artifact,
+                schema,
+                training,
+                parent,
+                code_version,
+            } => {
                 let version = ModelVersion {
                     model: model.clone(),
                     revision: seq,
@@ -110,7 +121,7 @@ impl State {
                     registered: at,
                     updated: at,
                     shadow_since: None,
-                    training: training.clone(),
+                    training: (**training).clone(),
                     parent: parent.clone(),
                     code_version: code_version.clone(),
                     evidence: Vec::new(),

@@ -149,7 +149,7 @@ fn events() -> Vec<RegistryEvent> {
             model: model(1),
             artifact: Digest::of(b"artifact"),
             schema: Digest::of(b"schema"),
-            training,
+            training: Box::new(training),
             parent: Some(model(u32::MAX)),
             code_version: "a1b2c3".into(),
         },

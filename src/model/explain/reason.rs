@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::model::explain::Explainer;
 
@@ -12,10 +13,11 @@ use crate::model::explain::Explainer;
 #[serde(deny_unknown_fields)]
 pub struct ReasonConfig {
     /// One per reason that can be given; every feature of the model belongs to exactly one.
+    #[serde(deserialize_with = "codec::modest")]
     pub groups: Vec<ReasonGroup>,
     /// Features that nobody may be told of: protected attributes and what stands in for them. A model that scores on one of
     /// them gets no reason codes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "codec::modest")]
     pub never_display: Vec<String>,
     /// Most reasons that are given, 1 to 4. US practice asks for no more than four (Regulation B, comment 9(b)(2)-1).
     #[serde(default = "four")]
@@ -36,6 +38,7 @@ pub struct ReasonGroup {
     #[serde(default)]
     pub missing: Option<ReasonText>,
     /// Names of the features.
+    #[serde(deserialize_with = "codec::modest")]
     pub features: Vec<String>,
 }
 

@@ -117,7 +117,7 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
     for _ in 0..n_trees {
         let n_nodes = reader.u32()? as usize;
         // Every split has two children, so all but the root come in pairs: a bound on memory that leaves alone are not.
-        if n_nodes % 2 == 0 || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
+        if n_nodes.is_multiple_of(2) || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
             return Err(Error::corrupt(WHAT, format!("a tree of {n_nodes} nodes cannot be")));
         }
         let mut nodes = Vec::with_capacity(n_nodes);
@@ -212,12 +212,8 @@ mod tests {
             left,
             right: left + 1,
         };
-        let inner = |split| TreeNode {
-            split: Some(Box::new(split)),
-            value: 0.25,
-            cover: 9.0,
-            gain: 0.5,
-        };
+        let inner =
+            |split| TreeNode { split: Some(Box::new(split)), value: 0.25, cover: 9.0, gain: 0.5 };
         let nodes = vec![
             inner(split(Question::AtMost(-0.5), 1)),
             TreeNode::leaf(-1.5, 4.0),

@@ -254,7 +254,8 @@ impl KeyPlan {
         };
         let mut missing: Vec<MissingRule> = Vec::new();
         for of_split in splits().map(MissingRule::of) {
-            if let Err(place) = missing.binary_search_by_key(&of_split.order(), MissingRule::order) {
+            if let Err(place) = missing.binary_search_by_key(&of_split.order(), MissingRule::order)
+            {
                 missing.insert(place, of_split);
             }
             if missing.len() > MAX_RULES {

@@ -5,16 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use riskcycle::dataset::Dataset;
-use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
+use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::experiment::{ExperimentStatistics, ExposureToken, RecorderConfig, Router};
 use riskcycle::model::{
     BinningConfig, CalibratedModel, Calibrator, DecisionTree, DecisionTreeConfig, GradientBoosting,
     GradientBoostingConfig, Imputation, LogisticRegression, Model, ModelExt, Pipeline,
-    ScorecardConfig, ScorecardTrainer, Trainer, Transform,
+    ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
-use riskcycle::registry::Artifact;
+use riskcycle::registry::{
+    Artifact, DirectoryRegistryLog, LoadOptions, ModelRegistry, RegistryLog,
+};
 use riskcycle::train::{JournalEntry, RunEntry, TrainingRun, Trial, TrialOutcome};
 use riskcycle::{Digest, EntityKey, Seed, Timestamp};
 use serde_json::Value;
@@ -42,9 +44,19 @@ pub fn artifacts() -> Vec<Vec<u8>> {
         let mut artifact = Artifact::new("seed", "anna", created, bands, run);
         artifact.costs = Some(Costs::default());
         artifact.attach(*b"note", b"anything".to_vec()).unwrap();
+        let groups = artifact.model.schema().names().iter().map(|name| ReasonGroup {
+            reason: ReasonText { code: name.clone(), text: format!("about {name}") },
+            missing: None,
+            features: vec![name.clone()],
+        });
+        artifact.reasons = Some(ReasonConfig::new(groups.collect()));
         artifact.to_bytes()
     };
     trainers().iter().map(|trainer| artifact(trainer.as_ref())).collect()
+}
+
+fn first_artifact() -> Artifact {
+    Artifact::from_bytes(&artifacts()[0], &LoadOptions::default()).unwrap()
 }
 
 /// Models of every kind behind the byte for it.
@@ -126,7 +138,7 @@ pub fn states() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// CSV files, one of them gzipped; a tuning journal; a run log.
+/// CSV files, one of them gzipped; a tuning journal; a run log; an entry of a registry's log.
 pub fn texts() -> Vec<Vec<u8>> {
     let events = b"id,amount,note\n1,10.25,\"a, b\"\n2,-0.5,\n3,1e3,x\n";
     let rows = b"amount,night,housing,label,time\n1.5,0,rent,1,100\n,1,own,0,200\nx,true,,1,\n";
@@ -144,7 +156,15 @@ pub fn texts() -> Vec<Vec<u8>> {
     let journal = journal.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
     let run = TrainingRun::fit(trainers()[0].as_ref(), &data(), None, Seed(1)).unwrap();
     let run = serde_json::to_string(&RunEntry::new(run.record)).unwrap();
+    let registry = ModelRegistry::in_memory();
+    let version = registry.register(&first_artifact(), Timestamp::default()).unwrap();
+    let log = std::env::temp_dir().join(format!("riskcycle-seeds-{}", std::process::id()));
+    let log = DirectoryRegistryLog::open(log).unwrap();
+    log.append(&registry.audit()[0]).unwrap();
+    let entry = std::fs::read(log.path(version.revision)).unwrap();
+    std::fs::remove_file(log.path(version.revision)).unwrap();
     vec![
+        behind(4, &entry),
         behind(0, events),
         behind(0, &gz.finish().unwrap()),
         behind(1, rows),

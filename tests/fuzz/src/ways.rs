@@ -17,12 +17,10 @@ use riskcycle::model::{
     CalibratedModel, GoldenRows, ImportOptions, LogisticModel, MissingValue, Model, ModelCodecs,
     PipelineModel, Scorecard, TreeEnsemble, TreeRange,
 };
-use riskcycle::registry::{Artifact, LoadOptions};
+use riskcycle::registry::{Artifact, DirectoryRegistryLog, LoadOptions, RegistryLog};
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::train::{JsonLinesRunLog, JsonLinesTuningJournal, RunLog, TuningJournal};
-use riskcycle::{
-    Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp,
-};
+use riskcycle::{Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp};
 
 use super::meter::bounded;
 
@@ -141,16 +139,16 @@ pub fn state(bytes: &[u8]) {
     }
 }
 
-/// A text file behind a byte that says what it is.
+/// A file behind a byte that says what it is: text, or an entry of a registry's log.
 pub fn text(bytes: &[u8]) {
     let Some((way, bytes)) = bytes.split_first() else { return };
     static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
         std::env::temp_dir().join(format!("riskcycle-hostile-{}", std::process::id()))
     });
     std::fs::write(&*FILE, bytes).unwrap();
-    // A gzipped line may be a thousand times as long as its bytes; a file is read in pieces of 256 KiB.
+    // A gzipped line may be a thousand times as long as its bytes, in a buffer that doubles; a file is read in pieces.
     let limit = 2200 * bytes.len() + (2 << 20);
-    let ((), peak) = super::meter::metered(|| match way % 4 {
+    let ((), peak) = super::meter::metered(|| match way % 5 {
         0 => {
             if let Ok(mut source) = CsvSource::open(&*FILE, &["id", "amount", "note"]) {
                 while let Ok(Some(row)) = source.next_row() {
@@ -174,10 +172,16 @@ pub fn text(bytes: &[u8]) {
                 let _ = journal.entries();
             }
         }
-        _ => {
+        3 => {
             if let Ok(log) = JsonLinesRunLog::open(&*FILE) {
                 let _ = log.runs();
             }
+        }
+        _ => {
+            static LOG: LazyLock<DirectoryRegistryLog> =
+                LazyLock::new(|| DirectoryRegistryLog::open(FILE.with_extension("log")).unwrap());
+            std::fs::write(LOG.path(1), bytes).unwrap();
+            let _ = LOG.read(0, 2);
         }
     });
     assert!(peak <= limit, "a text of {} bytes took {peak} bytes of memory at once", bytes.len());

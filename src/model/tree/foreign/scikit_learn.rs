@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::{in_tree, schema, tree_below_root};
 use crate::error::{Error, Result};
-use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::golden::GoldenJson;
+use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 use crate::model::tree::node::{CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::last_at_most;
 
