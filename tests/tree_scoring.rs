@@ -361,7 +361,7 @@ fn categories_differ_by_more_than_a_key_can_hold_and_still_score() {
             left: 1,
             right: 2,
         };
-        let root = TreeNode { split: Some(split), value: 0.0, cover: 2.0, gain: 1.0 };
+        let root = TreeNode { split: Some(Box::new(split)), value: 0.0, cover: 2.0, gain: 1.0 };
         vec![root, TreeNode::leaf(f64::from(code), 1.0), TreeNode::leaf(0.0, 1.0)]
     };
     let trees = (0..2000).map(|code| Tree::new(nodes(code)).unwrap()).collect();
