@@ -74,7 +74,7 @@ fn tree(rng: &mut Rng) -> Tree {
         let split = Split {
             feature: (rng.next() % FEATURES as u64) as u32,
             question: Question::AtMost(rng.uniform()),
-            missing_left: rng.next() % 2 == 0,
+            missing_left: rng.next().is_multiple_of(2),
             also_missing: None,
             left: 2 * i + 1,
             right: 2 * i + 2,

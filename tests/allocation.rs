@@ -18,7 +18,7 @@ use riskcycle::model::{GradientBoosting, LogisticRegression, ModelExt, Trainer};
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry};
 use riskcycle::serve::{
-    DecisionBands, Deployment, InputPolicy, InputRule, Lineup, MissingPolicy, ModelService,
+    Deployment, InputPolicy, InputRule, Lineup, MissingPolicy, ModelService,
     Request, SlotConfig,
 };
 use riskcycle::testing::handbook::{self, START, Transaction};

@@ -160,7 +160,7 @@ fn tree(draw: &mut Draw, shape: Shape) -> Tree {
         let at: usize = leaves.swap_remove(which);
         let (one, other) = (nodes.len(), nodes.len() + 1);
         let (left, right) = if draw.one_in(2) { (one, other) } else { (other, one) };
-        nodes[at].split = Some(split(draw, shape, left as u32, right as u32));
+        nodes[at].split = Some(Box::new(split(draw, shape, left as u32, right as u32)));
         leaves.extend([one, other]);
         nodes.push(leaf(draw));
         nodes.push(leaf(draw));
