@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use riskcycle::dataset::{Dataset, TimeSplit};
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
-use riskcycle::evaluate::{Costs, EvaluationReport};
+use riskcycle::evaluate::{Costs, DecisionBands, EvaluationReport};
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, ExposureToken, Guardrail,
     Metric, Mode, RecorderConfig, RoutingConfig, StopReason, Verdict,
@@ -26,11 +26,11 @@ use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{
     LinfaTree, LinfaTreeConfig, LogisticRegression, LogisticRegressionConfig, ModelExt, Trainer,
 };
-use riskcycle::registry::{Artifact, ModelRegistry};
+use riskcycle::registry::{Artifact, Evidence, ModelRegistry};
 use riskcycle::testing::World;
 use riskcycle::testing::handbook::{self, START, Transaction};
 use riskcycle::train::TrainingRun;
-use riskcycle::{AuditEntry, Result, Seed, Signature, Timestamp, days};
+use riskcycle::{AuditEntry, ModelRef, Result, Seed, Signature, Timestamp, days};
 
 const SEED: Seed = Seed(20_180_401);
 const SLOT: &str = "card-fraud";
@@ -74,7 +74,7 @@ fn run(path: Option<&Path>) -> Result<()> {
     let logistic = LogisticRegression::new(LogisticRegressionConfig::default())?;
     let tree = LinfaTree::new(LinfaTreeConfig::default())?;
     let trainers: [(&str, &dyn Trainer); 2] = [("logistic", &logistic), ("tree", &tree)];
-    let mut versions = Vec::new();
+    let mut registered = Vec::new();
     for (name, trainer) in trainers {
         let run = TrainingRun::fit(trainer, &train, Some(set.fingerprint()), SEED)?;
         let scores = run.model.score_dataset(&train)?;
@@ -83,11 +83,15 @@ fn run(path: Option<&Path>) -> Result<()> {
         let test_scores = run.model.score_dataset(&test)?;
         let report = EvaluationReport::new(&test, &test_scores, threshold, &costs, 100)?;
         println!("   {name}: {}", report.to_string().replace('\n', "\n      "));
-        let artifact = Artifact::new(name, "data-science", live.start, threshold, run);
-        versions.push(registry.register(&artifact, live.start)?.model);
+        let bands = DecisionBands::review_from(threshold)?;
+        let artifact = Artifact::new(name, "data-science", live.start, bands, run);
+        registered.push((registry.register(&artifact, live.start)?, Evidence::from(&report)));
     }
-    let [champion, challenger] = &versions[..] else { unreachable!("two trainers") };
-    registry.promote(SLOT, champion, "head-of-fraud", "in production already", live.start)?;
+    let approval = Signature::new("head-of-fraud", "in production already", live.start);
+    let (first, evidence) = &registered[0];
+    registry.ship(first, SLOT, evidence.clone(), approval)?;
+    let versions: Vec<ModelRef> = registered.iter().map(|(of, _)| of.model.clone()).collect();
+    let challenger = &versions[1];
 
     println!("2  the plan, fixed before the first transaction");
     let experiment = Arc::new(Experiment::new(
@@ -138,9 +142,11 @@ fn run(path: Option<&Path>) -> Result<()> {
         .decide(&recorder.statistics(), Signature::new("head-of-fraud", "labels are in", end))?;
     println!("   {}", report.to_string().replace('\n', "\n   "));
     if let Verdict::Ship { arm } = report.verdict {
-        let winner = &versions[usize::from(arm)];
-        registry.promote(SLOT, winner, "head-of-fraud", &report.verdict.to_string(), end)?;
-        println!("   {winner} is champion now");
+        let (winner, evidence) = &registered[usize::from(arm)];
+        let reason = report.verdict.to_string();
+        let approval = Signature::new("head-of-fraud", &reason, end);
+        let winner = registry.ship(winner, SLOT, evidence.clone(), approval)?;
+        println!("   {} is champion now", winner.model);
     }
 
     println!("5  the trail");

@@ -31,11 +31,40 @@ impl<'a> Signature<'a> {
     /// `Refused` without an actor or a reason.
     pub(crate) fn check(&self, action: &str) -> Result<()> {
         if self.actor.is_empty() || self.reason.trim().is_empty() {
-            let reason = "an actor and a reason are required".into();
-            return Err(Error::Refused { action: action.to_owned(), reason });
+            return Err(Error::refused(action, "an actor and a reason are required"));
         }
         Ok(())
     }
+
+    /// # Errors
+    /// `InvalidInput` if it is dated before what it changes was last changed.
+    pub(crate) fn check_after(&self, what: &dyn fmt::Display, updated: Timestamp) -> Result<()> {
+        if self.at < updated {
+            let reason = format!("{} is before {updated}, when {what} last changed", self.at);
+            return Err(Error::input("signature", reason));
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// `Refused` unless what is to be changed stands where the change may start from.
+pub(crate) fn check_stands<S: PartialEq + fmt::Display>(
+    action: &str,
+    what: &dyn fmt::Display,
+    stands: &S,
+    allowed: &[S],
+) -> Result<()> {
+    if allowed.contains(stands) {
+        return Ok(());
+    }
+    Err(Error::refused(action, format!("{what} is {stands} and has to be {}", or(allowed))))
+}
+
+/// The names, in words.
+pub(crate) fn or<S: fmt::Display>(names: &[S]) -> String {
+    let names: Vec<String> = names.iter().map(S::to_string).collect();
+    names.join(" or ")
 }
 
 /// One line of an audit trail of events `E`.

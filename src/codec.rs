@@ -4,13 +4,16 @@
 //! it, and nothing recursive is ever decoded by it: bincode 2.0.1 overflows the stack on
 //! recursive types even with a limit. Without a limit nine hostile bytes make it ask for 8 TiB and abort the process.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The most that one record may claim while it is decoded.
-const LIMIT: usize = 1 << 20;
+/// The most bytes of one record, and the most that a text in it may claim before the bytes are seen to be there.
+const LIMIT: usize = 1 << 19;
 
 pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(record, bincode::config::standard())
@@ -28,6 +31,54 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T>
         Err(error) => Err(Error::corrupt(what, error.to_string())),
     }
 }
+
+/// A list that takes memory as its items come. serde's own takes up to a mebibyte for the number that is claimed, which
+/// costs a hostile record four bytes.
+pub(crate) fn modest<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Modest<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Modest<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(
+            self,
+            mut list: A,
+        ) -> std::result::Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = list.next_element()? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_seq(Modest(PhantomData))
+}
+
+/// A list of texts as [`encode`] writes it, of which there may be `most`: their number is looked at before any memory is
+/// taken for them, which is many times the bytes of short ones.
+pub(crate) fn decode_texts(bytes: &[u8], most: usize, what: &str) -> Result<Vec<String>> {
+    let config = bincode::config::standard().with_limit::<LIMIT>();
+    let number = bincode::serde::decode_from_slice::<u64, _>(bytes, config);
+    match number.map(|(number, _)| number) {
+        Ok(number) if number > most as u64 => {
+            Err(Error::corrupt(what, format!("{number} names are more than {most}")))
+        }
+        Ok(_) => decode(bytes, what).map(|Texts(names)| names),
+        Err(error) => Err(Error::corrupt(what, error.to_string())),
+    }
+}
+
+#[derive(Deserialize)]
+struct Texts(#[serde(deserialize_with = "modest")] Vec<String>);
 
 /// Appends a block behind its length as a `u32`.
 pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
@@ -99,7 +150,11 @@ impl<'a> Reader<'a> {
         if self.bytes.len() / 8 < n {
             return Err(Error::corrupt(self.what, "ends too early"));
         }
-        (0..n).map(|_| self.f64()).collect()
+        let mut numbers = Vec::with_capacity(n);
+        for _ in 0..n {
+            numbers.push(self.f64()?);
+        }
+        Ok(numbers)
     }
 
     pub(crate) fn bytes(&mut self, n: u64) -> Result<&'a [u8]> {
@@ -131,6 +186,11 @@ mod tests {
     fn a_length_bomb_trailing_bytes_and_truncation_are_refused() {
         let bomb = [0xfd, 0, 0, 0, 0, 0, 1, 0, 0]; // a string of 2^40 bytes
         assert!(decode::<String>(&bomb, "test").is_err());
+        #[derive(serde::Deserialize)]
+        struct List(#[serde(deserialize_with = "modest")] Vec<f64>);
+        let claim = encode(&(1_u64 << 16));
+        assert!(decode::<List>(&claim, "test").is_err());
+        assert_eq!(decode::<List>(&encode(&vec![0.5, 2.0]), "test").unwrap().0, [0.5, 2.0]);
         let mut bytes = encode(&("champion".to_owned(), 3u32));
         assert!(decode::<(String, u32)>(&bytes, "test").is_ok());
         assert!(decode::<(String, u32)>(&bytes[..bytes.len() - 1], "test").is_err());

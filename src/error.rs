@@ -180,6 +180,10 @@ impl Error {
         Error::Corrupt { what: what.into(), reason: reason.into() }
     }
 
+    pub(crate) fn refused(action: impl Into<String>, reason: impl Into<String>) -> Self {
+        Error::Refused { action: action.into(), reason: reason.into() }
+    }
+
     pub(crate) fn io(
         action: impl Into<String>,
         path: impl AsRef<std::path::Path>,

@@ -43,6 +43,7 @@
 //! | `import` | | tree models from XGBoost, LightGBM and scikit-learn, and back (serde_json) |
 //! | `webhook` | | an alert sink over HTTP: JSON, Slack, templates for gateways (ureq with rustls, serde_json) |
 //! | `email` | | an alert sink by SMTP (lettre with rustls) |
+//! | `signing` | | Ed25519 signatures on artifacts (ed25519-dalek) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertConfig, AlertEngine};
+use crate::audit::Signature;
 use crate::dataset::Dataset;
 use crate::drift::{DriftConfig, DriftReport, DriftWindow, ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
+use crate::evaluate::DecisionBands;
 use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
@@ -19,10 +21,10 @@ use crate::model::{ModelExt, Trainer};
 use crate::monitor::{
     Finding, FindingBoard, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
 };
-use crate::registry::{Artifact, ModelRegistry};
+use crate::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry};
 use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
 use crate::seed::Seed;
-use crate::serve::{Decision, Deployment, ModelService, Prediction};
+use crate::serve::{Deployment, Lineup, ModelService, Prediction, Request, SlotConfig};
 use crate::time::Timestamp;
 use crate::train::{TrainingRecord, TrainingRun};
 
@@ -38,8 +40,8 @@ pub struct LifecycleConfig {
     pub amount: Option<String>,
     /// How live features treat late events, and how much they keep.
     pub online: OnlineConfig,
-    /// Decision where a model gives no score.
-    pub fallback: Decision,
+    /// What values models take, and what is decided without a score.
+    pub serving: SlotConfig,
     /// How predictions are counted; its bucket is also the stretch that drift is reported on.
     pub monitor: MonitorConfig,
     /// What a challenger must show.
@@ -58,7 +60,7 @@ impl LifecycleConfig {
             unit: unit.to_owned(),
             amount: None,
             online: OnlineConfig::default(),
-            fallback: Decision::Review,
+            serving: SlotConfig::default(),
             monitor: MonitorConfig::default(),
             gate: GateConfig::default(),
             profile: ProfileConfig::default(),
@@ -218,8 +220,8 @@ impl<E> Lifecycle<E> {
             return Err(Error::config("router", reason));
         }
         let deploy = |version: ModelRef| {
-            let Artifact { model, threshold, .. } = registry.load(&version)?;
-            Ok(Deployment { version, model, threshold })
+            let artifact = registry.load(&version)?;
+            Deployment::of(version, &artifact)
         };
         let arms = models.into_iter().map(deploy).collect::<Result<Vec<_>>>()?;
         let money = |name: &String| {
@@ -227,10 +229,13 @@ impl<E> Lifecycle<E> {
             position.ok_or_else(|| Error::NotFound { kind: "money field", id: name.clone() })
         };
         let drift = DriftState::new(reference, config.drift)?;
+        let service = ModelService::default();
+        let lineup = Lineup { arms, fallback: None, shadows: Vec::new() };
+        service.open(&config.slot, features.schema().clone(), config.serving.clone(), lineup)?;
         Ok(Lifecycle {
             amount: config.amount.as_ref().map(money).transpose()?,
             unit: features.events().entity_position(&config.unit)?,
-            service: ModelService::new(features.schema().clone(), arms, config.fallback)?,
+            service,
             features: features.online(config.online)?,
             monitor: Monitor::new(config.monitor)?,
             drift: RwLock::new(drift),
@@ -257,7 +262,7 @@ impl<E> Lifecycle<E> {
     ///
     /// # Errors
     /// `SchemaMismatch` if `row` does not have one place per feature; `TimeBackwards` for an event that is not after the
-    /// last one of its entities; whatever a host's own model returns.
+    /// last one of its entities; `InvalidInput` for a value that the slot's policy rejects.
     pub fn score(&self, event: &E, row: &mut [f64]) -> Result<Prediction> {
         self.score_with_laps(event, row, |_| {})
     }
@@ -279,7 +284,8 @@ impl<E> Lifecycle<E> {
         let (id, at) = (events.id(event), events.time(event));
         let assignment = self.router.route(unit, id, at);
         lap(Lap::Route);
-        let mut prediction = self.service.predict(id, at, unit, assignment, row)?;
+        let request = Request { assignment, ..Request::new(id, at, unit, row) };
+        let mut prediction = self.service.predict(&self.config.slot, &request)?;
         if let (Some(amount), Some(token)) = (self.amount, prediction.exposure) {
             let (minor, _) = events.read_money(amount, event);
             prediction.exposure = Some(token.with_amount(minor));
@@ -334,8 +340,9 @@ impl<E> Lifecycle<E> {
         let mut findings = self.monitor.findings(now);
         let to = self.config.monitor.bucket_start(now);
         let report = self.drift().close(to, self.config.monitor.bucket);
-        let champion = &self.service.deployments()[0].version;
-        findings.extend(report.iter().flat_map(|report| report.findings(Some(champion))));
+        if let Some(report) = &report {
+            findings.extend(report.findings(Some(&self.arms()[0].version)));
+        }
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         board.post(&findings);
         let alerts = self.alerts.tick(now, &*board);
@@ -359,7 +366,7 @@ impl<E> Lifecycle<E> {
         seed: Seed,
     ) -> Result<RetrainOutcome> {
         let features = self.features.plan().set().fingerprint();
-        let before = self.service.deployments();
+        let before = self.arms();
         let champion = &before[0];
         let run = TrainingRun::fit(trainer, train, Some(features), seed)?;
         let train_scores = run.model.score_dataset(train)?;
@@ -369,19 +376,29 @@ impl<E> Lifecycle<E> {
         let champion_scores = champion.model.score_dataset(gate)?;
         let verdict = self.gate.judge(
             gate,
-            Scored { scores: &champion_scores, threshold: champion.threshold },
+            Scored { scores: &champion_scores, threshold: champion.bands.review() },
             Scored { scores: &gate_scores, threshold },
             seed,
         )?;
         let (name, author) = (&champion.version.name, format!("retrain with {}", trainer.name()));
-        let artifact = Artifact::new(name, &author, plan.at, threshold, run);
-        let version = self.registry.register(&artifact, plan.at)?.model;
+        let bands = DecisionBands::review_from(threshold)?;
+        let mut artifact = Artifact::new(name, &author, plan.at, bands, run);
+        artifact.costs = Some(*self.gate.costs());
+        artifact.parent = Some(champion.version.clone());
+        let reference = ReferenceProfile::new(train, &train_scores, &self.config.profile)?;
+        artifact.attach(ReferenceProfile::ATTACHMENT, reference.to_bytes())?;
+        let registered = self.registry.register(&artifact, plan.at)?;
+        let version = registered.model.clone();
         if verdict.promote {
-            let reference = ReferenceProfile::new(train, &train_scores, &self.config.profile)?;
             let reason = verdict.to_string();
-            self.registry.promote(&self.config.slot, &version, approver, &reason, plan.at)?;
-            let model = artifact.model.clone();
-            self.service.deploy(vec![Deployment { version: version.clone(), model, threshold }])?;
+            let evidence =
+                Evidence::new(EvidenceKind::Evaluation, reason.as_bytes(), verdict.n_rows)
+                    .with_metric("average_precision", verdict.challenger_precision)
+                    .with_metric("cost", verdict.challenger_cost);
+            let approved = Signature::new(approver, &reason, plan.at);
+            self.registry.ship(&registered, &self.config.slot, evidence, approved)?;
+            let lineup = Lineup::new(Deployment::of(version.clone(), &artifact)?);
+            self.service.deploy(&self.config.slot, lineup)?;
             let drift = DriftState::new(reference, self.config.drift)?;
             *self.drift.write().unwrap_or_else(PoisonError::into_inner) = drift;
             let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -408,6 +425,12 @@ impl<E> Lifecycle<E> {
     /// The rules and what fires.
     pub fn alerts(&self) -> &AlertEngine {
         &self.alerts
+    }
+
+    /// What is live, the champion first.
+    fn arms(&self) -> Vec<Deployment> {
+        let lineup = self.service.lineup(&self.config.slot);
+        lineup.expect("the slot was opened with the lifecycle").arms
     }
 
     fn drift(&self) -> Arc<DriftState> {

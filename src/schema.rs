@@ -138,10 +138,13 @@ impl FeatureKind {
             2 => {
                 let n = reader.u32()? as usize;
                 // Four bytes each at least, so that a lie about their number cannot ask for memory.
-                if n > reader.remaining() / 4 {
+                if n > (reader.remaining() / 4).min(Categories::MAX) {
                     return Err(Error::corrupt("feature kind", "ends too early"));
                 }
-                let names = (0..n).map(|_| reader.text()).collect::<Result<Vec<_>>>()?;
+                let mut names = Vec::with_capacity(n);
+                for _ in 0..n {
+                    names.push(reader.text()?);
+                }
                 let categories = Categories::new(names);
                 let corrupt = |error: Error| Error::corrupt("feature kind", error.to_string());
                 Ok(FeatureKind::Categorical(categories.map_err(corrupt)?))
@@ -150,7 +153,7 @@ impl FeatureKind {
         }
     }
 
-    fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             FeatureKind::Numeric => "numeric".into(),
             FeatureKind::Boolean => "boolean".into(),

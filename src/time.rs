@@ -3,8 +3,9 @@
 //! No stage reads the wall clock. Whatever needs "now" takes a [`Timestamp`] or a [`Clock`].
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,6 +139,12 @@ impl fmt::Display for Timestamp {
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The current moment.
     fn now(&self) -> Timestamp;
+
+    /// Nanoseconds since some moment of the clock's own, for differences only. Unless a clock knows better these are its
+    /// microseconds.
+    fn nanos(&self) -> u64 {
+        self.now().micros().max(0).unsigned_abs().saturating_mul(1000)
+    }
 }
 
 /// The operating system's wall clock.
@@ -150,6 +157,13 @@ impl Clock for SystemClock {
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO); // a host whose clock stands before 1970 reads as 1970
         Timestamp::default().plus(since_epoch)
+    }
+
+    /// Of the monotonic clock, which nobody sets back.
+    fn nanos(&self) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let since = START.get_or_init(Instant::now).elapsed();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

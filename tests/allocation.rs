@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use riskcycle::dataset::Dataset;
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
+use riskcycle::evaluate::DecisionBands;
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, Metric, Mode, RecorderConfig,
     RoutingConfig,
 };
 use riskcycle::lifecycle::{Lap, Lifecycle, LifecycleConfig, Parts};
-use riskcycle::model::{LogisticRegression, ModelExt};
+use riskcycle::model::{GradientBoosting, LogisticRegression, ModelExt, Trainer};
 use riskcycle::ndarray::Array2;
-use riskcycle::registry::{Artifact, ModelRegistry};
+use riskcycle::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry};
+use riskcycle::serve::{
+    Deployment, InputPolicy, InputRule, Lineup, MissingPolicy, ModelService, Request, SlotConfig,
+};
 use riskcycle::testing::handbook::{self, START, Transaction};
 use riskcycle::train::TrainingRun;
-use riskcycle::{FeatureSchema, Seed, Signature};
+use riskcycle::{EntityKey, FeatureSchema, ModelRef, Seed, Signature, Timestamp};
 
 struct Counting;
 
@@ -69,10 +73,13 @@ fn lifecycle() -> Lifecycle<Transaction> {
     let scores = run.model.score_dataset(&data).unwrap();
     let registry = Arc::new(ModelRegistry::in_memory());
     let two = ["one", "two"].map(|name| {
-        let artifact = Artifact::new(name, "anna", START, 0.3, run.clone());
-        registry.register(&artifact, START).unwrap().model
+        let bands = DecisionBands::review_from(0.3).unwrap();
+        let artifact = Artifact::new(name, "anna", START, bands, run.clone());
+        registry.register(&artifact, START).unwrap()
     });
-    registry.promote("cards", &two[0], "bert", "first", START).unwrap();
+    let evidence = Evidence::new(EvidenceKind::Evaluation, b"report", 100);
+    registry.ship(&two[0], "cards", evidence, Signature::new("bert", "first", START)).unwrap();
+    let two = two.map(|version| version.model);
     let experiment = ExperimentConfig {
         name: "half".into(),
         arms: two.to_vec(),
@@ -130,4 +137,46 @@ fn scoring_allocates_nothing_once_histories_have_reached_their_size() {
     assert_eq!(counted, 4 * (per_day - 100));
     assert_eq!(by_lap, [0; 4], "allocations in features, route, predict, record");
     assert!(allocations() > 1000, "the counter counts");
+}
+
+#[test]
+fn serving_and_explaining_allocate_nothing_once_a_thread_has_done_both() {
+    let schema = FeatureSchema::new(["a", "b", "c"]).unwrap();
+    let value = |row: usize, column: usize| ((row * 7 + column * 5) % 13) as f64;
+    let features = Array2::from_shape_fn((400, 3), |(row, column)| value(row, column));
+    let labels = (0..400).map(|row| value(row, 0) + value(row, 1) > 15.0).collect();
+    let data = Dataset::new(schema.clone(), features, labels).unwrap();
+    let model = GradientBoosting::default().fit(&data, Seed(1)).unwrap().model;
+    let deployment = |version| {
+        let version = ModelRef { name: "m".into(), version };
+        Deployment::new(version, model.clone(), DecisionBands::new(0.3, 0.8).unwrap())
+    };
+    let lineup = Lineup {
+        arms: vec![deployment(1)],
+        fallback: Some(deployment(2)),
+        shadows: vec![deployment(3)],
+    };
+    let rule = InputRule { missing: MissingPolicy::Default(1.0), ..InputRule::default() };
+    let inputs = InputPolicy { default: rule, ..InputPolicy::default() };
+    let config = SlotConfig { inputs, shadow_queue: 64, ..SlotConfig::default() };
+    let service = ModelService::default();
+    service.open("cards", schema.clone(), config, lineup).unwrap();
+    let turned = schema.select(&[2, 0, 1]).unwrap();
+    let mut predictor = service.predictor("cards").unwrap().with_layout(&turned).unwrap();
+    let explainer = model.explainer().unwrap();
+    let mut contributions = [0.0; 3];
+    let mut counted = 0;
+    for i in 0..2000 {
+        let before = allocations();
+        let row = [value(i, 0), if i % 5 == 0 { f64::NAN } else { 2.0 }, f64::INFINITY];
+        let request = Request::new(i as u64, Timestamp::default(), EntityKey(1), &row);
+        let answers =
+            [predictor.predict(&request).unwrap(), service.predict("cards", &request).unwrap()];
+        assert!(answers.iter().all(|answer| answer.score.is_some()));
+        explainer.explain(&row, &mut contributions).unwrap();
+        if i >= 100 {
+            counted += allocations() - before;
+        }
+    }
+    assert_eq!(counted, 0);
 }

@@ -187,12 +187,12 @@ fn golden_rows_travel_with_the_model_and_name_what_differs() {
     let loaded = TreeEnsemble::from_bytes(model.schema().clone(), &bytes).unwrap();
     assert_eq!(loaded.golden_rows(), Some(&golden));
     assert!(ModelCodecs::default().decode(model.kind(), model.schema().clone(), &bytes).is_ok());
-    let mut margins = golden.margins().to_vec();
+    let mut margins = golden.expected().to_vec();
     margins[7] = margins[7].next_up();
     let other = GoldenRows::new(golden.rows().to_vec(), margins).unwrap();
     let error = model.with_golden_rows(other).unwrap_err().to_string();
-    let (had, gets) = (golden.margins()[7].next_up(), golden.margins()[7]);
-    assert!(error.contains(&format!("row 7 had margin {had:?}")), "{error}");
+    let (had, gets) = (golden.expected()[7].next_up(), golden.expected()[7]);
+    assert!(error.contains(&format!("row 7 must get {had:?}")), "{error}");
     assert!(error.contains(&format!("gets {gets:?}")), "{error}");
 }
 
@@ -256,7 +256,8 @@ fn own(library: &str, output: Output, also_missing: Option<Band>) -> TreeEnsembl
         left,
         right: left + 1,
     };
-    let inner = |split| TreeNode { split: Some(split), value: 0.1, cover: 9.0, gain: 2.5 };
+    let inner =
+        |split| TreeNode { split: Some(Box::new(split)), value: 0.1, cover: 9.0, gain: 2.5 };
     let sets = also_missing.is_none();
     let trees = (0..4_u32).map(|t| {
         let threshold = f64::from(t) * 0.7 - 1.0;

@@ -449,19 +449,17 @@ fn every_method_keeps_every_limit() {
 }
 
 #[test]
-fn reasons_are_the_points_that_a_row_lost() {
+fn the_points_that_a_row_lost_are_accounted_for() {
     let data = german_credit();
     let card = ScorecardTrainer::new(monotone()).unwrap().fit_scorecard(&data).unwrap().scorecard;
     for row in 0..50 {
         let row = data.row(row);
-        let all = card.reasons(row, ReasonBaseline::Maximum, usize::MAX).unwrap();
-        let lost: f64 = all.iter().map(|reason| reason.lost).sum();
+        let all = card.lost_points(row, ReasonBaseline::Maximum).unwrap();
+        let lost: f64 = all.iter().map(|of| of.lost).sum();
         assert_eq!(card.range().1 - card.points(row).unwrap(), lost as i64);
         assert!(all.windows(2).all(|pair| pair[0].lost >= pair[1].lost));
-        let four = card.reasons(row, ReasonBaseline::Maximum, 4).unwrap();
-        assert_eq!(four[..], all[..4.min(all.len())]);
-        let neutral = card.reasons(row, ReasonBaseline::Neutral, 4).unwrap();
-        assert!(neutral.iter().all(|reason| reason.lost > 0.0));
+        let neutral = card.lost_points(row, ReasonBaseline::Neutral).unwrap();
+        assert!(neutral.iter().all(|of| of.lost > 0.0));
     }
 }
 

@@ -333,7 +333,10 @@ fn runs_are_kept_compared_and_ranked() {
     }
     assert_eq!(JsonLinesRunLog::open(&path).unwrap().runs().unwrap(), runs);
     assert!((runs[0].gap("ROC AUC").unwrap() - 0.02).abs() < 1e-12);
-    assert_eq!(runs[0].differences(&runs[1]), [("l2".into(), "1".into(), "0.1".into())]);
+    assert_eq!(
+        runs[0].record.differences(&runs[1].record),
+        [("l2".into(), "1".into(), "0.1".into())]
+    );
     let unsound = RunEntry { test: BTreeMap::from([("x".into(), f64::NAN)]), ..runs[0].clone() };
     assert!(logs[1].record(&unsound).is_err());
     fs::write(&path, "nonsense\n").unwrap();

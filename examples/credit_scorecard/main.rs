@@ -143,8 +143,8 @@ fn explain(data: &Dataset, card: &Scorecard) -> Result<()> {
         "\nrow {row} has the lowest score, {points}, bad with {:.3}:",
         card.probability(points)
     );
-    for reason in card.reasons(data.row(row), ReasonBaseline::Maximum, 4)? {
-        println!("  -{:3} {}: {}", reason.lost, reason.feature, reason.bin);
+    for lost in card.lost_points(data.row(row), ReasonBaseline::Maximum)?.iter().take(4) {
+        println!("  -{:3} {}: {}", lost.lost, lost.feature, lost.bin);
     }
     Ok(())
 }

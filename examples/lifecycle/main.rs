@@ -22,7 +22,7 @@ use riskcycle::alert::{
 };
 use riskcycle::dataset::{Dataset, TimeSplit};
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
-use riskcycle::evaluate::{Costs, EvaluationReport};
+use riskcycle::evaluate::{Costs, DecisionBands, EvaluationReport};
 use riskcycle::experiment::HashRouter;
 use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{
@@ -31,12 +31,13 @@ use riskcycle::model::{
 };
 use riskcycle::monitor::{InMemoryPredictionLog, Metric};
 use riskcycle::registry::{
-    Artifact, AuditEntry, DirectoryArtifactStore, ModelRegistry, ModelVersion,
+    Artifact, DirectoryArtifactStore, Evidence, InMemoryRegistryLog, ModelRegistry, ModelVersion,
+    RegistryConfig, RegistryLogEntry,
 };
 use riskcycle::testing::World;
 use riskcycle::testing::handbook::{self, START, Transaction};
 use riskcycle::train::TrainingRun;
-use riskcycle::{Error, Result, Seed, Timestamp, days};
+use riskcycle::{Error, Result, Seed, Signature, Timestamp, days};
 
 use crate::report::{ModelReport, Report, Stopwatch};
 
@@ -194,7 +195,9 @@ fn run(options: &Options) -> Result<()> {
 
     println!("5 registry");
     let store = Arc::new(DirectoryArtifactStore::open(options.out.join("artifacts"))?);
-    let registry = Arc::new(ModelRegistry::new(store.clone()));
+    let log = Arc::new(InMemoryRegistryLog::default());
+    let registry = ModelRegistry::open(RegistryConfig::default(), store.clone(), log)?;
+    let registry = Arc::new(registry);
     let decided = timeline.split.test_range().start;
     let mut versions: Vec<ModelVersion> = Vec::new();
     for (artifact, evaluation) in artifacts {
@@ -213,9 +216,11 @@ fn run(options: &Options) -> Result<()> {
     let precision = [0, 1].map(|i| report.models[i].evaluation.average_precision);
     let best = usize::from(precision[1] > precision[0]);
     let (champion, challenger) = (&versions[best].model, &versions[1 - best].model);
+    let evidence = Evidence::from(&report.models[best].evaluation);
     let (higher, lower) = (precision[best], precision[1 - best]);
     let reason = format!("average precision {higher:.4} against {lower:.4} on the test week");
-    registry.promote(SLOT, champion, "head-of-fraud", &reason, decided)?;
+    let approval = Signature::new("head-of-fraud", &reason, decided);
+    registry.ship(&versions[best], SLOT, evidence, approval)?;
     print_audit(&registry.audit());
     watch.lap("7 registry", versions.len(), format!("champion {champion}"));
 
@@ -287,7 +292,9 @@ fn evaluate(
     let created = train.times().and_then(|times| times.last().copied()).unwrap_or_default();
     let evaluation = EvaluationReport::new(test, &scores, threshold, costs, CARDS_PER_DAY)?;
     let name = format!("card-fraud-{name}");
-    let artifact = Artifact::new(&name, "data-science", created, threshold, run);
+    let bands = DecisionBands::review_from(threshold)?;
+    let mut artifact = Artifact::new(&name, "data-science", created, bands, run);
+    artifact.costs = Some(*costs);
     Ok((artifact, evaluation))
 }
 
@@ -307,7 +314,7 @@ fn rules() -> Vec<AlertRule> {
     vec![psi("amount-drift", "amount", 0.1), psi("score-drift", "score", 0.1), fallbacks]
 }
 
-fn print_audit(trail: &[AuditEntry]) {
+fn print_audit(trail: &[RegistryLogEntry]) {
     println!("  audit trail:");
     trail.iter().for_each(|entry| println!("    {entry}"));
 }

@@ -11,7 +11,6 @@ use riskcycle::lifecycle::{Lap, Lifecycle, RetrainOutcome};
 use riskcycle::model::Trainer;
 use riskcycle::monitor::Finding;
 use riskcycle::retrain::{RetrainConfig, RetrainPlan, RetrainTrigger};
-use riskcycle::serve::Decision;
 use riskcycle::stats::LatencyHistogram;
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::{Result, Timestamp, days};
@@ -153,7 +152,7 @@ impl Replayed {
         latency.total.record(nanos as u64);
         latency.nanos += nanos;
         let answered = self.answered.entry(prediction.model.to_string()).or_default();
-        let review = prediction.decision == Decision::Review;
+        let review = prediction.decision.is_alert();
         answered.requests += 1;
         answered.reviews += u64::from(review);
         answered.frauds += u64::from(event.fraud);

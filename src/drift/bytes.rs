@@ -16,13 +16,19 @@ const WHAT: &str = "reference profile";
 
 #[derive(Serialize, Deserialize)]
 struct Header {
+    #[serde(deserialize_with = "codec::modest")]
     features: Vec<String>,
+    #[serde(deserialize_with = "codec::modest")]
     segments: Vec<String>,
     /// Per column: whether it is categorical, and the number of its edges or codes.
+    #[serde(deserialize_with = "codec::modest")]
     columns: Vec<(bool, u32)>,
 }
 
 impl ReferenceProfile {
+    /// The name under which a model's [`Artifact`](crate::registry::Artifact) carries the profile of its training data.
+    pub const ATTACHMENT: [u8; 4] = *b"refd";
+
     /// The profile as bytes: the same for the same profile on every machine.
     pub fn to_bytes(&self) -> Vec<u8> {
         let sizes = |column: &ColumnProfile| match &column.cells {

@@ -1,23 +1,21 @@
 //! Counters that many threads add to without waiting for each other.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::stats::Sharded;
 
 /// Copies of the same counters, so that threads rarely meet; each is added to under a lock that nobody ever waits for.
 #[derive(Debug)]
 pub(super) struct Counters {
-    shards: Box<[Mutex<Box<[u32]>>]>,
+    shards: Sharded<Box<[u32]>>,
     /// For a thread that found every copy taken.
     overflow: Box<[AtomicU32]>,
 }
 
-const SHARDS: usize = 8;
-
 impl Counters {
     pub(super) fn new(n: usize) -> Self {
         Counters {
-            shards: (0..SHARDS).map(|_| Mutex::new(vec![0; n].into())).collect(),
+            shards: Sharded::new(|| vec![0; n].into()),
             overflow: (0..n).map(|_| AtomicU32::new(0)).collect(),
         }
     }
@@ -26,13 +24,7 @@ impl Counters {
     /// threads do. Those of one call are seen by a reader all or none, unless all copies were taken.
     #[inline]
     pub(super) fn add(&self, counters: impl Iterator<Item = (usize, Option<usize>)>) {
-        let first = thread_number();
-        for i in 0..SHARDS {
-            let mut shard = match self.shards[(first + i) % SHARDS].try_lock() {
-                Ok(shard) => shard,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => continue,
-            };
+        if let Some(mut shard) = self.shards.free() {
             // Saturating: 4 billion rows of one cell between two readings must not become none.
             counters.for_each(|(counter, second)| {
                 shard[counter] = shard[counter].saturating_add(1);
@@ -53,27 +45,12 @@ impl Counters {
     pub(super) fn take(&self) -> Vec<u64> {
         let take = |counter: &AtomicU32| u64::from(counter.swap(0, Ordering::Relaxed));
         let mut sums: Vec<u64> = self.overflow.iter().map(take).collect();
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            sums.iter_mut().zip(&*shard).for_each(|(sum, &n)| *sum += u64::from(n));
+        self.shards.each(|shard| {
+            sums.iter_mut().zip(&**shard).for_each(|(sum, &n)| *sum += u64::from(n));
             shard.fill(0);
-        }
+        });
         sums
     }
-}
-
-/// A number of its own for each thread, in the order of their first call; decides only which copy it adds to.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    MINE.with(|mine| {
-        if mine.get() == usize::MAX {
-            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-        }
-        mine.get()
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod card;
 mod confusion;
 mod cost;
 mod curve;
+mod decision;
 mod fairness;
 #[cfg(feature = "report")]
 mod html;
@@ -25,6 +26,7 @@ pub use card::{CardPrecision, card_precision};
 pub use confusion::ConfusionMatrix;
 pub use cost::{BusinessOutcome, CostPoint, Costs};
 pub use curve::{GainsRow, RankPoint};
+pub use decision::{Capacity, Decision, DecisionBands};
 pub use fairness::{FairnessReport, GroupFairness};
 #[cfg(feature = "report")]
 pub use html::HtmlReport;

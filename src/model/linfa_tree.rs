@@ -195,14 +195,14 @@ fn keep(nodes: &[Counted], majority: &[Majority], i: usize, kept: &mut Vec<TreeN
         let impurity =
             |node: &Counted| 2.0 * node.n_good as f64 * node.n_bad as f64 / rows(node).max(1.0);
         kept[position].gain = impurity(node) - impurity(&nodes[l]) - impurity(&nodes[r]);
-        kept[position].split = Some(Split {
+        kept[position].split = Some(Box::new(Split {
             feature: feature as u32,
             question: Question::AtMost(threshold),
             missing_left: rows(&nodes[l]) >= rows(&nodes[r]),
             also_missing: None,
             left,
             right,
-        });
+        }));
     }
     position as u32
 }

@@ -1,8 +1,10 @@
 //! The model that logistic regression gives.
 
+use std::sync::Arc;
+
 use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::model::{Model, sigmoid};
+use crate::model::{Explainer, LinearExplainer, Model, sigmoid};
 use crate::schema::FeatureSchema;
 
 /// A logistic regression on standardised features: `sigmoid(intercept + Σ coefᵢ · (xᵢ − meanᵢ) / scaleᵢ)`.
@@ -105,6 +107,16 @@ impl Model for LogisticModel {
 
     fn kind(&self) -> &str {
         Self::KIND
+    }
+
+    /// Against the means that features are standardised by, which are those of the training rows where
+    /// [`LogisticRegression`](crate::model::LogisticRegression) made the model.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        let terms = self.coefficients.iter().zip(&self.scales);
+        let weights: Vec<f64> = terms.map(|(coefficient, scale)| coefficient / scale).collect();
+        let at_zero = weights.iter().zip(&self.means).fold(self.intercept, |at, (w, m)| at - w * m);
+        let (schema, means) = (self.schema.clone(), self.means.clone());
+        Ok(Arc::new(LinearExplainer::new(schema, at_zero, weights, means)?))
     }
 
     fn to_bytes(&self) -> Vec<u8> {

@@ -6,6 +6,8 @@ mod binning;
 mod calibration;
 mod class_weights;
 mod codec;
+mod explain;
+mod golden;
 #[cfg(feature = "linfa")]
 mod linfa;
 #[cfg(feature = "linfa")]
@@ -33,6 +35,11 @@ pub use binning::{
 pub use calibration::{CalibratedModel, CalibratedTrainer, CalibrationMethod, Calibrator};
 pub use class_weights::ClassWeights;
 pub use codec::{DecodeModel, ModelCodecs};
+pub use explain::{
+    Explainer, LinearExplainer, Reason, ReasonCodes, ReasonConfig, ReasonGroup, ReasonText,
+    TreeExplainer,
+};
+pub use golden::GoldenRows;
 #[cfg(feature = "linfa")]
 pub use linfa_logistic::{LinfaLogistic, LinfaLogisticConfig};
 #[cfg(feature = "linfa")]
@@ -45,8 +52,9 @@ pub(crate) use out_of_fold::out_of_fold;
 pub use pipeline::{Pipeline, PipelineModel};
 pub use reject::RejectInference;
 pub use scorecard::{
-    BasePoints, Characteristic, CharacteristicStability, Reason, ReasonBaseline, Scaling,
-    Scorecard, ScorecardConfig, ScorecardFit, ScorecardStability, ScorecardTrainer,
+    BasePoints, Characteristic, CharacteristicStability, LostPoints, ReasonBaseline, Scaling,
+    Scorecard, ScorecardConfig, ScorecardExplainer, ScorecardFit, ScorecardStability,
+    ScorecardTrainer,
 };
 pub use transform::{FittedTransforms, Imputation, Transform};
 pub use tree::*;
@@ -58,7 +66,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
@@ -96,6 +104,20 @@ pub trait Model: Debug + Send + Sync + 'static {
 
     /// The model without its schema, in a format of its own: the same bytes for the same model on every machine.
     fn to_bytes(&self) -> Vec<u8>;
+
+    /// Values on which the score may jump from one number to the next, as (column, value): thresholds of trees, edges of
+    /// bins. Golden rows are placed on them. None for a model that has none, or cannot tell.
+    fn edges(&self) -> Vec<(usize, f64)> {
+        Vec::new()
+    }
+
+    /// What takes this model's scores apart into what each feature adds; make it once. Ours all have one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a model that cannot be explained, which is the default.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Err(Error::input("model", format!("the kind {} has no explainer", self.kind())))
+    }
 }
 
 /// Conveniences for every [`Model`].
@@ -181,12 +203,13 @@ impl Convergence {
     }
 }
 
-/// The logistic function, exact at both ends.
+/// The logistic function, exact at both ends. The exponential is libm's own: the standard library's differs in the last
+/// bit from one platform to the next, and golden rows would not be the same on another.
 pub(crate) fn sigmoid(margin: f64) -> f64 {
     if margin >= 0.0 {
-        1.0 / (1.0 + (-margin).exp())
+        1.0 / (1.0 + libm::exp(-margin))
     } else {
-        let e = margin.exp();
+        let e = libm::exp(margin);
         e / (1.0 + e)
     }
 }

@@ -7,7 +7,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::codec::write_model;
 use crate::model::transform::{FittedTransforms, Transform};
-use crate::model::{Fitted, Model, ModelCodecs, Trainer, wrapped_parameters};
+use crate::model::{Explainer, Fitted, Model, ModelCodecs, Trainer, wrapped_parameters};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
@@ -70,7 +70,23 @@ pub struct PipelineModel {
     model: Arc<dyn Model>,
 }
 
+/// Explains a [`PipelineModel`] by the features that go in.
+#[derive(Debug)]
+struct PipelineExplainer {
+    transforms: FittedTransforms,
+    inner: Arc<dyn Explainer>,
+}
+
 const COLUMNS_ON_STACK: usize = 256;
+
+/// Lends a row of `n` columns, on the stack unless there are many.
+fn with_columns<T>(n: usize, work: impl FnOnce(&mut [f64]) -> T) -> T {
+    let mut on_stack = [0.0; COLUMNS_ON_STACK];
+    match on_stack.get_mut(..n) {
+        Some(columns) => work(columns),
+        None => work(&mut vec![0.0; n]),
+    }
+}
 
 impl PipelineModel {
     /// The kind under which artifacts hold it.
@@ -115,24 +131,24 @@ impl Model for PipelineModel {
 
     fn score(&self, rows: &[f64], scores: &mut [f64]) -> Result<()> {
         self.schema().check_rows(rows.len(), scores.len())?;
-        let width = self.transforms.output().n_features();
-        let (mut on_stack, mut on_heap) = ([0.0; COLUMNS_ON_STACK], Vec::new());
-        let out = match on_stack.get_mut(..width) {
-            Some(out) => out,
-            None => {
-                on_heap.resize(width, 0.0);
-                &mut on_heap[..]
+        with_columns(self.transforms.output().n_features(), |out| {
+            let rows = rows.chunks_exact(self.schema().n_features());
+            for (score, row) in scores.iter_mut().zip(rows) {
+                self.transforms.apply_checked(row, out);
+                self.model.score(out, std::slice::from_mut(score))?;
             }
-        };
-        for (score, row) in scores.iter_mut().zip(rows.chunks_exact(self.schema().n_features())) {
-            self.transforms.apply_checked(row, out);
-            self.model.score(out, std::slice::from_mut(score))?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn kind(&self) -> &str {
         Self::KIND
+    }
+
+    /// That of the model behind the transforms; what several columns made of one feature add is added up to the feature's.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        let inner = self.model.explainer()?;
+        Ok(Arc::new(PipelineExplainer { transforms: self.transforms.clone(), inner }))
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -140,5 +156,35 @@ impl Model for PipelineModel {
         self.transforms.write(&mut bytes);
         write_model(&mut bytes, self.model.as_ref());
         bytes
+    }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        self.transforms.edges(&self.model.edges())
+    }
+}
+
+impl Explainer for PipelineExplainer {
+    fn schema(&self) -> &FeatureSchema {
+        self.transforms.input()
+    }
+
+    fn base(&self) -> f64 {
+        self.inner.base()
+    }
+
+    fn explain(&self, row: &[f64], contributions: &mut [f64]) -> Result<()> {
+        let n = self.transforms.output().n_features();
+        self.schema().check_rows(contributions.len(), 1)?;
+        with_columns(n, |columns| {
+            self.transforms.apply(row, columns)?;
+            with_columns(n, |of_column| {
+                self.inner.explain(columns, of_column)?;
+                contributions.fill(0.0);
+                for (source, added) in self.transforms.sources().zip(of_column) {
+                    contributions[source] += *added;
+                }
+                Ok(())
+            })
+        })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::serve::Decision;
+use crate::evaluate::Decision;
 use crate::time::{Timestamp, days};
 
 /// A figure with its uncertainty.
@@ -197,8 +197,8 @@ impl Default for OutcomeConfig {
     }
 }
 
-/// Predictions and reported bad rows by day, kept apart for what was approved and what was reviewed: a reviewed row's truth
-/// comes by another way and at another time, or never.
+/// Predictions and reported bad rows by day, kept apart for what was approved and what was not (reviewed or declined): the
+/// truth of a row that was stopped comes by another way and at another time, or never.
 ///
 /// No transaction is stored: a report says when its prediction was made and what was decided. A report must not be given
 /// twice.
@@ -302,5 +302,5 @@ impl OutcomeLedger {
 }
 
 fn side(decision: Decision) -> usize {
-    usize::from(decision == Decision::Review)
+    usize::from(decision.is_alert())
 }

@@ -38,7 +38,7 @@ pub struct Finding {
 pub enum Metric {
     /// Number of predictions. No prediction is 0, not unknown.
     Predictions,
-    /// Share of predictions that asked for a review.
+    /// Share of predictions that were not approved: reviewed or declined.
     ReviewRate,
     /// Share of predictions without a score, answered by the fallback.
     FallbackRate,

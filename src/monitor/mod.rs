@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ids::ModelRef;
-use crate::serve::{Decision, Prediction};
+use crate::serve::Prediction;
 use crate::time::{Timestamp, days, micros};
 
 /// Parameters of a [`Monitor`].
@@ -125,7 +125,7 @@ impl Monitor {
     /// Counts a prediction. One of a bucket whose outcomes have been reported already is not counted any more.
     pub fn record(&self, prediction: &Prediction) {
         let start = self.config.bucket_start(prediction.at);
-        let review = prediction.decision == Decision::Review;
+        let review = prediction.decision.is_alert();
         let mut state = self.state();
         if state.is_closed(start.plus(self.config.bucket)) {
             return;

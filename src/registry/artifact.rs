@@ -1,44 +1,47 @@
-//! The artifact: a model and everything needed to use it, in one self-contained file.
+//! The artifact: a model and everything needed to use it, in one self-contained file. The file is a row of sections in
+//! the [container](super::sections):
 //!
-//! ```text
-//!  0   8  magic 89 'R' 'S' 'K' 'M' 0D 0A 1A
-//!  8   2  format version (1)          10   2  number of sections, at most 64
-//! 12   4  CRC-32 over [0, 12), [16, 24) and the section table
-//! 16   8  length of the whole file
-//! 24  16n section table: id[4], CRC-32 of the section, length u64
-//!  …      sections, one after the other in the table's order
-//! end-32  SHA-256 over everything before
-//! ```
-//! All numbers are little endian. A section whose id starts with a lower-case letter may be skipped by a reader that
-//! does not know it; any other unknown section makes the file unreadable.
+//! | section | what it holds |
+//! |---|---|
+//! | `META` | name, author, time, kind of model, decision bands, costs, training record, parent, code version |
+//! | `SCHM` | names of the features |
+//! | `KIND` | kinds of the features; only where one of them is not numeric |
+//! | `MODL` | the model: flat little-endian arrays, with training covers and calibration where it has them |
+//! | `GOLD` | golden rows: values of the rows, then their scores; missing in files of before there were any |
+//! | `RSNC` | reason codes: groups of features and what is told of them; only where there are any |
+//! | lower case | attachments; `sign` is the signature |
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
-use crate::ids::Digest;
-use crate::model::{Model, ModelCodecs};
+use crate::evaluate::{Costs, DecisionBands};
+use crate::ids::{Digest, ModelRef};
+use crate::model::{GoldenRows, Model, ReasonConfig};
+use crate::registry::sections::{self, SectionId, corrupt, is_optional, name};
+use crate::registry::{LoadLimits, LoadOptions, file};
 use crate::schema::{FeatureKind, FeatureSchema};
 use crate::time::Timestamp;
 use crate::train::{TrainingRecord, TrainingRun};
 
-const MAGIC: [u8; 8] = *b"\x89RSKM\r\n\x1a";
-const FORMAT: u16 = 1;
-const HEADER: usize = 24;
-const ENTRY: usize = 16;
-const SEAL: usize = 32;
-const MAX_SECTIONS: usize = 64;
+const META: SectionId = *b"META";
+const SCHEMA: SectionId = *b"SCHM";
+const KINDS: SectionId = *b"KIND";
+const MODEL: SectionId = *b"MODL";
+const GOLDEN: SectionId = *b"GOLD";
+const REASONS: SectionId = *b"RSNC";
+const KNOWN: [SectionId; 6] = [META, SCHEMA, KINDS, MODEL, GOLDEN, REASONS];
+/// The signature, if there is one: a function of all the rest.
+const SIGNATURE: SectionId = *b"sign";
 
-const META: [u8; 4] = *b"META";
-const SCHEMA: [u8; 4] = *b"SCHM";
-/// Kinds of the columns; only where one of them is not numeric.
-const KINDS: [u8; 4] = *b"KIND";
-const MODEL: [u8; 4] = *b"MODL";
-
-/// A model with its name, origin, decision threshold and training record. The same artifact has the same bytes on every
-/// machine, and the SHA-256 of the bytes is its identity.
+/// A model with its name, origin, decision bands, training record and golden rows. The same artifact has the same bytes
+/// on every machine.
 #[derive(Debug, Clone)]
 pub struct Artifact {
     /// Name that versions are counted under.
@@ -47,12 +50,23 @@ pub struct Artifact {
     pub author: String,
     /// When it was made, as the maker's clock says.
     pub created: Timestamp,
-    /// Scores at or above it ask for a review.
-    pub threshold: f64,
+    /// From which scores on it asks for a review, and from which it declines.
+    pub bands: DecisionBands,
+    /// What the bands were chosen by, where they were chosen by costs.
+    pub costs: Option<Costs>,
     /// How it was trained.
     pub training: TrainingRecord,
+    /// The version that it was made from or is to follow.
+    pub parent: Option<ModelRef>,
+    /// The host's code that made it, a commit or a build; empty if the host does not say.
+    pub code_version: String,
     /// The model.
     pub model: Arc<dyn Model>,
+    /// Rows that it must score as it did when it was made, checked at every load; `None` in files of before there were any.
+    pub golden: Option<GoldenRows>,
+    /// What people are told of a score; `None` where nobody is told anything.
+    pub reasons: Option<ReasonConfig>,
+    pub(super) attachments: BTreeMap<SectionId, Vec<u8>>,
 }
 
 /// The META section. bincode cannot add a field to a struct, so a change to anything in here, `TrainingRecord` included,
@@ -67,63 +81,170 @@ enum Meta {
         threshold: f64,
         training: TrainingRecord,
     },
+    V2(Facts),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    name: String,
+    author: String,
+    created: Timestamp,
+    kind: String,
+    bands: DecisionBands,
+    costs: Option<Costs>,
+    training: TrainingRecord,
+    parent: Option<ModelRef>,
+    code_version: String,
+}
+
+impl Meta {
+    fn facts(self) -> Result<Facts> {
+        match self {
+            Meta::V2(facts) => Ok(facts),
+            Meta::V1 { name, author, created, kind, threshold, training } => {
+                // There was one threshold, and negative infinity meant a review of everything.
+                let bands = DecisionBands::review_from(threshold.max(f64::MIN));
+                let bands = match bands {
+                    Ok(bands) if !threshold.is_nan() => bands,
+                    _ => return Err(corrupt("the threshold is not a number")),
+                };
+                let (costs, parent, code_version) = (None, None, String::new());
+                Ok(Facts {
+                    name,
+                    author,
+                    created,
+                    kind,
+                    bands,
+                    costs,
+                    training,
+                    parent,
+                    code_version,
+                })
+            }
+        }
+    }
 }
 
 impl Artifact {
-    /// The artifact of a training run.
+    /// The artifact of a training run, with the run's golden rows.
     pub fn new(
         name: &str,
         author: &str,
         created: Timestamp,
-        threshold: f64,
+        bands: DecisionBands,
         run: TrainingRun,
     ) -> Self {
-        let (name, author) = (name.to_owned(), author.to_owned());
-        Artifact { name, author, created, threshold, training: run.record, model: run.model }
+        Artifact {
+            name: name.to_owned(),
+            author: author.to_owned(),
+            created,
+            bands,
+            costs: None,
+            training: run.record,
+            parent: None,
+            code_version: String::new(),
+            model: run.model,
+            golden: Some(run.golden),
+            reasons: None,
+            attachments: BTreeMap::new(),
+        }
+    }
+
+    /// Attaches bytes that a later stage reads: the reference that drift is measured against, the host's own. Four
+    /// characters name them; what was attached under the name before is replaced.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless the name is four ASCII letters or digits of which the first is a lower-case letter; for
+    /// `sign`, which is taken; for more than 48 attachments.
+    pub fn attach(&mut self, id: [u8; 4], bytes: Vec<u8>) -> Result<()> {
+        let refuse =
+            |reason: &str| Err(Error::input("attachment", format!("{} {reason}", name(id))));
+        if !is_optional(id) || !id.iter().all(u8::is_ascii_alphanumeric) || id == SIGNATURE {
+            return refuse("is no name: four letters or digits are, the first a lower-case letter");
+        }
+        if self.attachments.len() >= 48 && !self.attachments.contains_key(&id) {
+            return refuse("would be one too many");
+        }
+        self.attachments.insert(id, bytes);
+        Ok(())
+    }
+
+    /// What is attached under a name.
+    pub fn attachment(&self, id: [u8; 4]) -> Option<&[u8]> {
+        self.attachments.get(&id).map(Vec::as_slice)
+    }
+
+    /// SHA-256 of the artifact without its signature: what a signature is of.
+    pub fn identity(&self) -> Digest {
+        Digest::of(&self.write(|id| id != SIGNATURE))
     }
 
     /// The artifact's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let meta = Meta::V1 {
+        self.write(|_| true)
+    }
+
+    fn write(&self, wanted: impl Fn(SectionId) -> bool) -> Vec<u8> {
+        let meta = codec::encode(&Meta::V2(Facts {
             name: self.name.clone(),
             author: self.author.clone(),
             created: self.created,
             kind: self.model.kind().to_owned(),
-            threshold: self.threshold,
+            bands: self.bands,
+            costs: self.costs,
             training: self.training.clone(),
-        };
+            parent: self.parent.clone(),
+            code_version: self.code_version.clone(),
+        }));
         let schema = self.model.schema();
-        let mut sections =
-            vec![(META, codec::encode(&meta)), (SCHEMA, codec::encode(&schema.names()))];
+        let names = codec::encode(&schema.names());
+        let mut kinds = Vec::new();
         if !schema.all_numeric() {
-            let mut kinds = Vec::new();
             schema.kinds().iter().for_each(|kind| kind.write(&mut kinds));
-            sections.push((KINDS, kinds));
         }
-        sections.push((MODEL, self.model.to_bytes()));
-        write_sections(&sections)
+        let model = self.model.to_bytes();
+        let golden = self.golden.as_ref().map(golden_bytes);
+        let reasons = self.reasons.as_ref().map(codec::encode);
+        let mut sections: Vec<(SectionId, &[u8])> = vec![(META, &meta), (SCHEMA, &names)];
+        sections.extend((!kinds.is_empty()).then_some((KINDS, &kinds[..])));
+        sections.push((MODEL, &model));
+        sections.extend(golden.as_deref().map(|golden| (GOLDEN, golden)));
+        sections.extend(reasons.as_deref().map(|reasons| (REASONS, reasons)));
+        let attached = self.attachments.iter().map(|(id, bytes)| (*id, &bytes[..]));
+        sections.extend(attached.filter(|(id, _)| wanted(*id)));
+        sections::write(&sections)
     }
 
-    /// The artifact from its bytes, which may be hostile. Memory stays within a small multiple of their length.
+    /// The artifact from its bytes, which may be hostile.
     ///
     /// # Errors
-    /// `Corrupt` saying what is wrong, `NotFound` for a kind of model without a decoder.
-    pub fn from_bytes(bytes: &[u8], codecs: &ModelCodecs) -> Result<Self> {
-        let sections = read_sections(bytes)?;
-        let section = |id: [u8; 4]| {
-            let mut found = sections.iter().filter(|(other, _)| *other == id);
-            match (found.next(), found.next()) {
-                (Some((_, content)), None) => Ok(*content),
-                (None, _) => Err(corrupt(format!("section {} is missing", name(id)))),
-                _ => Err(corrupt(format!("section {} is there twice", name(id)))),
-            }
+    /// `Corrupt` saying what is wrong, a golden row that gets another score among it; `NotFound` for a kind of model
+    /// without a decoder; `Refused` for a signature that is demanded and not there.
+    pub fn from_bytes(bytes: &[u8], options: &LoadOptions) -> Result<Self> {
+        let limits = &options.limits;
+        if bytes.len() > limits.bytes {
+            let reason = format!("{} bytes are more than {}", bytes.len(), limits.bytes);
+            return Err(corrupt(reason));
+        }
+        let sections = sections::read(bytes, &KNOWN)?;
+        let find = |id: SectionId| {
+            sections.iter().find(|(other, _)| *other == id).map(|(_, content)| *content)
         };
-        let Meta::V1 { name, author, created, kind, threshold, training } =
-            codec::decode(section(META)?, "artifact section META")?;
-        let names: Vec<String> = codec::decode(section(SCHEMA)?, "artifact section SCHM")?;
+        let section = |id: SectionId| {
+            find(id).ok_or_else(|| corrupt(format!("section {} is missing", name(id))))
+        };
+        #[cfg(feature = "signing")]
+        if let Some(trusted) = &options.trusted {
+            let unsigned: Vec<(SectionId, &[u8])> =
+                sections.iter().filter(|(id, _)| *id != SIGNATURE).copied().collect();
+            let identity = Digest::of(&sections::write(&unsigned));
+            super::signature::check(identity, find(SIGNATURE), trusted)?;
+        }
+        let names =
+            codec::decode_texts(section(SCHEMA)?, limits.features, "artifact section SCHM")?;
         let mut kinds = vec![FeatureKind::Numeric; names.len()];
-        if sections.iter().any(|(id, _)| *id == KINDS) {
-            let mut reader = Reader::new("artifact section KIND", section(KINDS)?);
+        if let Some(content) = find(KINDS) {
+            let mut reader = Reader::new("artifact section KIND", content);
             for kind in &mut kinds {
                 *kind = FeatureKind::read(&mut reader)?;
             }
@@ -131,146 +252,73 @@ impl Artifact {
         }
         let schema = FeatureSchema::with_kinds(names.into_iter().zip(kinds))
             .map_err(|error| corrupt(error.to_string()))?;
-        if threshold.is_nan() {
-            return Err(corrupt("the threshold is not a number"));
-        }
-        let model = codecs.decode(&kind, schema, section(MODEL)?)?;
-        Ok(Artifact { name, author, created, threshold, training, model })
+        let meta: Meta = codec::decode(section(META)?, "artifact section META")?;
+        let facts = meta.facts()?;
+        let model = options.codecs.decode(&facts.kind, schema, section(MODEL)?)?;
+        let golden = find(GOLDEN).map(|content| read_golden(content, model.as_ref(), limits));
+        let reasons = find(REASONS).map(|content| codec::decode(content, "artifact section RSNC"));
+        let attached = sections.iter().filter(|(id, _)| is_optional(*id));
+        Ok(Artifact {
+            name: facts.name,
+            author: facts.author,
+            created: facts.created,
+            bands: facts.bands,
+            costs: facts.costs,
+            training: facts.training,
+            parent: facts.parent,
+            code_version: facts.code_version,
+            golden: golden.transpose()?,
+            reasons: reasons.transpose()?,
+            model,
+            attachments: attached.map(|(id, content)| (*id, content.to_vec())).collect(),
+        })
+    }
+
+    /// Writes the artifact to a file: to another name first, flushed, then renamed, so that a crash at any point leaves
+    /// what was there or the new artifact.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        file::replace(path, &self.to_bytes()).map_err(|error| Error::io("write", path, error))
+    }
+
+    /// The artifact in a file.
+    ///
+    /// # Errors
+    /// `Io`; those of [`from_bytes`](Self::from_bytes).
+    pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let io = |error| Error::io("read", path, error);
+        // One byte more than is allowed tells that there are too many.
+        let most = options.limits.bytes as u64;
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(io)?;
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+        Artifact::from_bytes(&bytes, options)
     }
 }
 
-fn corrupt(reason: impl Into<String>) -> Error {
-    Error::corrupt("artifact", reason)
-}
-
-fn name(id: [u8; 4]) -> String {
-    String::from_utf8_lossy(&id).into_owned()
-}
-
-fn write_sections(sections: &[([u8; 4], Vec<u8>)]) -> Vec<u8> {
-    let content: usize = sections.iter().map(|(_, content)| content.len()).sum();
-    let length = HEADER + ENTRY * sections.len() + content + SEAL;
-    let mut bytes = Vec::with_capacity(length);
-    bytes.extend(MAGIC);
-    bytes.extend(FORMAT.to_le_bytes());
-    bytes.extend((sections.len() as u16).to_le_bytes());
-    bytes.extend([0; 4]); // the checksum, below
-    bytes.extend((length as u64).to_le_bytes());
-    for (id, content) in sections {
-        bytes.extend(id);
-        bytes.extend(crc32fast::hash(content).to_le_bytes());
-        bytes.extend((content.len() as u64).to_le_bytes());
-    }
-    let checksum = header_checksum(&bytes);
-    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-    sections.iter().for_each(|(_, content)| bytes.extend(content));
-    let seal = Digest::of(&bytes);
-    bytes.extend(seal.as_bytes());
+/// Number of rows, then their values, then their scores.
+fn golden_bytes(golden: &GoldenRows) -> Vec<u8> {
+    let numbers = golden.rows().iter().chain(golden.expected());
+    let mut bytes = (golden.expected().len() as u32).to_le_bytes().to_vec();
+    bytes.extend(numbers.flat_map(|number| number.to_le_bytes()));
     bytes
 }
 
-fn header_checksum(header_and_table: &[u8]) -> u32 {
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&header_and_table[..12]);
-    checksum.update(&header_and_table[16..]);
-    checksum.finalize()
-}
-
-fn read_sections(bytes: &[u8]) -> Result<Vec<([u8; 4], &[u8])>> {
-    let number = |at: usize, n: usize| {
-        let mut wide = [0; 8];
-        wide[..n].copy_from_slice(&bytes[at..at + n]);
-        u64::from_le_bytes(wide)
-    };
-    if bytes.len() < HEADER + SEAL {
-        return Err(corrupt(format!("{} bytes are too few", bytes.len())));
+/// Rows that get the scores that they must.
+fn read_golden(content: &[u8], model: &dyn Model, limits: &LoadLimits) -> Result<GoldenRows> {
+    let mut reader = Reader::new("artifact section GOLD", content);
+    let n = reader.u32()? as usize;
+    if n > limits.golden_rows {
+        return Err(corrupt(format!("{n} golden rows are more than {}", limits.golden_rows)));
     }
-    if bytes[..8] != MAGIC {
-        return Err(corrupt("it does not start as one"));
-    }
-    let (format, count) = (number(8, 2), number(10, 2) as usize);
-    if format != u64::from(FORMAT) {
-        return Err(corrupt(format!("format {format} is not known to this version")));
-    }
-    if number(16, 8) != bytes.len() as u64 {
-        return Err(corrupt(format!(
-            "it is {} bytes long and says {}",
-            bytes.len(),
-            number(16, 8)
-        )));
-    }
-    let (table_end, end) = (HEADER + ENTRY * count, bytes.len() - SEAL);
-    if count > MAX_SECTIONS || table_end > end {
-        return Err(corrupt(format!("{count} sections cannot be")));
-    }
-    if header_checksum(&bytes[..table_end]) as u64 != number(12, 4) {
-        return Err(corrupt("its header is damaged"));
-    }
-    if Digest::of(&bytes[..end]).as_bytes()[..] != bytes[end..] {
-        return Err(corrupt("its SHA-256 does not match its content"));
-    }
-    let mut sections = Vec::with_capacity(count);
-    let mut rest = &bytes[table_end..end];
-    for entry in bytes[HEADER..table_end].chunks_exact(ENTRY) {
-        let (id, checksum) = ([entry[0], entry[1], entry[2], entry[3]], &entry[4..8]);
-        let length = u64::from_le_bytes(entry[8..16].try_into().expect("eight bytes"));
-        let split = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));
-        let Some((content, behind)) = split else {
-            return Err(corrupt(format!("section {} ends too late", name(id))));
-        };
-        if crc32fast::hash(content).to_le_bytes() != checksum {
-            return Err(corrupt(format!("section {} is damaged", name(id))));
-        }
-        if ![META, SCHEMA, KINDS, MODEL].contains(&id) && !id[0].is_ascii_lowercase() {
-            return Err(corrupt(format!("section {} is not known to this version", name(id))));
-        }
-        sections.push((id, content));
-        rest = behind;
-    }
-    match rest.len() {
-        0 => Ok(sections),
-        n => Err(corrupt(format!("{n} bytes belong to no section"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sections_round_trip_and_optional_ones_may_be_unknown() {
-        let sections = [(META, vec![1, 2]), (*b"note", vec![]), (MODEL, vec![3; 70_000])];
-        let bytes = write_sections(&sections);
-        let read = read_sections(&bytes).unwrap();
-        assert!(read.iter().zip(&sections).all(|(a, b)| a.0 == b.0 && a.1 == b.1));
-        let unknown = write_sections(&[(*b"MUST", vec![])]);
-        assert!(read_sections(&unknown).unwrap_err().to_string().contains("section MUST"));
-    }
-
-    #[test]
-    fn every_truncation_and_every_flipped_bit_is_found() {
-        let bytes = write_sections(&[(META, b"meta".to_vec()), (MODEL, b"model".to_vec())]);
-        for end in 0..bytes.len() {
-            assert!(read_sections(&bytes[..end]).is_err(), "cut at {end}");
-        }
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read_sections(&flipped).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn lengths_that_lie_under_repaired_checksums_are_refused() {
-        for length in [0, 4, 6, u64::MAX, u64::MAX - 3] {
-            let mut bytes = write_sections(&[(META, b"meta!".to_vec())]);
-            bytes[HEADER + 8..HEADER + 16].copy_from_slice(&length.to_le_bytes());
-            let checksum = header_checksum(&bytes[..HEADER + ENTRY]);
-            bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
-            let end = bytes.len() - SEAL;
-            let seal = Digest::of(&bytes[..end]);
-            bytes[end..].copy_from_slice(seal.as_bytes());
-            assert!(read_sections(&bytes).is_err(), "{length}");
-        }
-    }
+    let rows = reader.f64s(n * model.schema().n_features())?;
+    let expected = reader.f64s(n)?;
+    reader.finish()?;
+    GoldenRows::new(rows, expected)
+        .and_then(|golden| golden.check(|rows, scores| model.score(rows, scores)).map(|()| golden))
+        .map_err(|error| corrupt(error.to_string()))
 }

@@ -1,172 +1,238 @@
 //! Stage 7, registry. Takes trained models as artifacts; gives versions, a champion per slot, and the record of who
 //! decided what.
+//!
+//! [`ModelRegistry`] keeps the rules; an [`ArtifactStore`] keeps the artifacts, a [`RegistryLog`] the events. All that the
+//! registry knows is the fold of the events, and each of them is sealed by the hash of the one before.
+//!
+//! # The life of a version
+//! ```text
+//!                                                                          displaced
+//!  Registered ──▶ Validated ──▶ Staging ──▶ Shadow ──▶ Canary ──▶ Champion ────────▶ Retired ──▶ Archived
+//!      │ validate     │ approve    │ shadow    │ canary    │ promote    ▲              │ │           ▲
+//!      └──────┬───────┘            └───────────┴───────────┴─────┐      └──────────────┘ │           │
+//!      reject ▼                                          archive └────── roll_back ──────┴───────────┘
+//!          Rejected                              any of them ── quarantine ──▶ Quarantined ── release ──▶ Registered
+//! ```
+//!
+//! | step | what has to hold |
+//! |---|---|
+//! | every one | an actor, a reason, the version as the log has it now, a time not before its last change, and its slot's last champion where it becomes one |
+//! | [`register`] | the artifact loads and its golden rows get their scores; its reason codes fit the model and tell nothing that is never to be told; its parent, if it names one, is registered |
+//! | [`validate`] | the same again, with at least 32 golden rows; an evaluation is attached |
+//! | [`approve`] | the actor is not the author; the features are the slot's |
+//! | [`shadow`], [`canary`] | it is approved; for a canary shadow evidence, where the configuration asks for it |
+//! | [`promote`] | from staging, shadow or canary: the actor is not the author; the features are the slot's; shadow evidence, where the configuration asks for it; the artifact loads |
+//! | [`break_glass`] | from anywhere but rejected, archived and quarantined: the features are the slot's; the artifact loads |
+//! | [`roll_back`] | there is a retired champion, with the slot's features; its artifact loads |
+//! | [`release`] | the actor is neither the author nor whoever quarantined it |
+//!
+//! A version belongs to one slot. Of a slot's versions at most one is champion, at any moment of the past.
+//!
+//! [`register`]: ModelRegistry::register
+//! [`validate`]: ModelRegistry::validate
+//! [`approve`]: ModelRegistry::approve
+//! [`shadow`]: ModelRegistry::shadow
+//! [`canary`]: ModelRegistry::canary
+//! [`promote`]: ModelRegistry::promote
+//! [`break_glass`]: ModelRegistry::break_glass
+//! [`roll_back`]: ModelRegistry::roll_back
+//! [`release`]: ModelRegistry::release
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use riskcycle::dataset::Dataset;
+//! use riskcycle::evaluate::DecisionBands;
+//! use riskcycle::model::LogisticRegression;
+//! use riskcycle::ndarray::Array2;
+//! use riskcycle::registry::*;
+//! use riskcycle::train::TrainingRun;
+//! use riskcycle::{FeatureSchema, Seed, Signature, Timestamp};
+//!
+//! # let features = Array2::from_shape_fn((40, 1), |(i, _)| i as f64);
+//! # let data = Dataset::new(FeatureSchema::new(["x"])?, features, (0..40).map(|i| i % 3 == 0).collect())?;
+//! let now = Timestamp::from_date(2026, 1, 5);
+//! let run = TrainingRun::fit(&LogisticRegression::default(), &data, None, Seed(1))?;
+//! let artifact = Artifact::new("fraud", "anna", now, DecisionBands::review_from(0.5)?, run);
+//!
+//! let registry = ModelRegistry::in_memory();
+//! let anna = Signature::new("anna", "trained on January", now);
+//! let bert = Signature::new("bert", "read the report", now);
+//! let version = registry.register(&artifact, now)?;
+//! let report = Evidence::new(EvidenceKind::Evaluation, b"the report", 40).with_metric("roc_auc", 0.8);
+//! let version = registry.attach(&version, report, anna)?;
+//! let version = registry.validate(&version, anna)?;
+//! assert!(registry.approve(&version, "cards", anna).is_err()); // she made it
+//! let version = registry.approve(&version, "cards", bert)?;
+//! let version = registry.promote(&version, bert)?;
+//! assert_eq!(registry.champion("cards"), Some(version.model));
+//! # Ok::<(), riskcycle::Error>(())
+//! ```
 
 mod artifact;
-mod audit;
+mod diff;
+mod event;
+mod file;
+mod guard;
+mod life;
+mod load;
+mod log;
+mod sections;
+#[cfg(feature = "signing")]
+mod signature;
+mod state;
 mod store;
+mod version;
 
 pub use artifact::Artifact;
-pub use audit::{AuditEntry, RegistryEvent};
+pub use diff::VersionDiff;
+pub use event::{RegistryEvent, RegistryLogEntry};
+pub use load::{LoadLimits, LoadOptions};
+pub use log::{DirectoryRegistryLog, InMemoryRegistryLog, RegistryLog};
+#[cfg(feature = "signing")]
+pub use signature::{ArtifactSigner, PublicKey};
 pub use store::{ArtifactStore, DirectoryArtifactStore, InMemoryArtifactStore};
+pub use version::{Evidence, EvidenceKind, ModelVersion, Stage};
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{AuditLog, Signature};
+use crate::audit::{AuditHead, Signature};
 use crate::error::{Error, Result};
 use crate::ids::{Digest, ModelRef};
-use crate::model::ModelCodecs;
+use crate::model::ReasonCodes;
 use crate::time::Timestamp;
+use state::State;
 
-/// What the registry knows of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelVersion {
-    /// Name and version.
-    pub model: ModelRef,
-    /// Its artifact in the store.
-    pub artifact: Digest,
-    /// Fingerprint of the features it takes.
-    pub schema: Digest,
-    /// Who made it.
-    pub author: String,
-    /// When it was registered.
-    pub registered: Timestamp,
-    /// Where it stands.
-    pub stage: Stage,
+/// What a [`ModelRegistry`] asks of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistryConfig {
+    /// What has to be seen in shadow before a version may answer; nothing by default.
+    pub shadow: Option<ShadowRule>,
 }
 
-/// Where a version stands.
+/// The least that has to be seen of a version in shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Kept, never promoted.
-    Registered,
-    /// Answers in a slot.
-    Champion,
-    /// Answered in a slot and was replaced.
-    Retired,
+#[serde(deny_unknown_fields)]
+pub struct ShadowRule {
+    /// Time since it went into shadow.
+    pub time: Duration,
+    /// Rows that the [shadow evidence](EvidenceKind::Shadow) speaks of.
+    pub rows: u64,
 }
 
-/// Keeps artifacts, numbers their versions, and knows the champion of every slot (a place where one model answers, such
-/// as `"card-fraud"`). Everything it knows follows from its log of events, which is chained by hashes.
+/// Keeps artifacts, numbers their versions, leads them through their life, and knows the champion of every slot (a place
+/// where one model answers, such as `"card-fraud"`).
 ///
 /// # Concurrency
-/// Share it by reference; one writer at a time.
+/// Any number of threads, and of registries over one log. A step is decided on the whole log and fails with `Conflict` if
+/// the version that it was decided on has changed since. What is read may lack what other processes have written since the
+/// last step or [`refresh`](Self::refresh).
+///
+/// # Cost
+/// A step reads what the log has gained and appends one entry; some of them load the artifact. Reading costs no I/O.
+///
+/// # Errors
+/// Every step gives the log's and the store's errors, and besides: `NotFound` for an unknown version; `Conflict` for one that has
+/// changed since; `Refused` if a rule does not hold, naming what would satisfy it; `InvalidInput` for a signature
+/// dated before the version's last change. Nothing is changed then.
 #[derive(Debug)]
 pub struct ModelRegistry {
     store: Arc<dyn ArtifactStore>,
-    codecs: ModelCodecs,
+    log: Arc<dyn RegistryLog>,
+    config: RegistryConfig,
+    options: LoadOptions,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    log: AuditLog<RegistryEvent>,
-    versions: BTreeMap<ModelRef, ModelVersion>,
-    /// Champions of each slot, the current one last.
-    slots: BTreeMap<String, Vec<ModelRef>>,
-}
+/// Entries that are read in one call.
+const PAGE: usize = 500;
+
+/// Each lost race is an entry that somebody else wrote, so this many in a row take a hundred busy writers.
+const MAX_RACES: usize = 100;
 
 impl ModelRegistry {
-    /// An empty registry over a store.
-    pub fn new(store: Arc<dyn ArtifactStore>) -> Self {
-        ModelRegistry { store, codecs: ModelCodecs::default(), state: Mutex::default() }
+    /// The registry that a log tells of, over a store.
+    ///
+    /// # Errors
+    /// `Corrupt` for a log that has been changed, or holds what the rules do not allow; the log's own.
+    pub fn open(
+        config: RegistryConfig,
+        store: Arc<dyn ArtifactStore>,
+        log: Arc<dyn RegistryLog>,
+    ) -> Result<Self> {
+        let (options, state) = (LoadOptions::default(), Mutex::default());
+        let registry = ModelRegistry { store, log, config, options, state };
+        registry.refresh()?;
+        Ok(registry)
     }
 
-    /// An empty registry whose artifacts live in memory.
+    /// An empty registry that lives as long as the process.
     pub fn in_memory() -> Self {
-        ModelRegistry::new(Arc::new(InMemoryArtifactStore::default()))
+        ModelRegistry {
+            store: Arc::new(InMemoryArtifactStore::default()),
+            log: Arc::new(InMemoryRegistryLog::default()),
+            config: RegistryConfig::default(),
+            options: LoadOptions::default(),
+            state: Mutex::default(),
+        }
     }
 
-    /// Replaces the decoders, so that the host's own kinds of models can be loaded.
+    /// Loads artifacts in another way: with the host's own kinds of models, within other limits, signed.
     #[must_use]
-    pub fn with_codecs(mut self, codecs: ModelCodecs) -> Self {
-        self.codecs = codecs;
+    pub fn with_options(mut self, options: LoadOptions) -> Self {
+        self.options = options;
         self
     }
 
-    /// Stores an artifact as the next version of its name. The bytes are read back and checked before it counts.
+    /// Reads what other registries have written to the log.
     ///
     /// # Errors
-    /// `Conflict` if the same artifact is registered already, `Io` or `Corrupt` from the store.
+    /// As [`open`](Self::open).
+    pub fn refresh(&self) -> Result<()> {
+        self.catch_up(&mut self.state())
+    }
+
+    /// Stores an artifact as the next version of its name, signed by its author. The bytes are read back and checked
+    /// before it counts.
+    ///
+    /// # Errors
+    /// As for every step; `Conflict` if the same artifact is registered already; `NotFound` for an unknown parent; those of
+    /// [`ReasonCodes::new`]; `Io` or `Corrupt` from the store.
     pub fn register(&self, artifact: &Artifact, at: Timestamp) -> Result<ModelVersion> {
+        let signature = Signature::new(&artifact.author, "made it", at);
+        signature.check(&format!("register {}", artifact.name))?;
         let digest = self.store.put(&artifact.to_bytes())?;
-        Artifact::from_bytes(&self.store.get(&digest)?, &self.codecs)?;
-        let mut state = self.state();
-        if let Some(version) = state.versions.values().find(|v| v.artifact == digest) {
-            let (id, reason) = (digest.short(), format!("is registered as {}", version.model));
-            return Err(Error::Conflict { kind: "artifact", id, reason });
+        let loaded = self.load_digest(&digest)?;
+        if let Some(reasons) = &loaded.reasons {
+            ReasonCodes::new(reasons, loaded.model.explainer()?)?;
         }
-        let earlier = state.versions.keys().filter(|model| *model.name == artifact.name);
-        let model = ModelRef {
-            name: artifact.name.as_str().into(),
-            version: earlier.map(|model| model.version).max().unwrap_or(0) + 1,
-        };
-        let event = RegistryEvent::Registered {
-            model: model.clone(),
-            artifact: digest,
-            schema: artifact.model.schema().fingerprint(),
-        };
-        state.append(Signature::new(&artifact.author, "trained", at), event);
-        Ok(state.versions[&model].clone())
-    }
-
-    /// Makes a version the champion of a slot.
-    ///
-    /// # Errors
-    /// `NotFound` for an unknown version; `Refused` without an actor or a reason, or if the actor is the model's author;
-    /// `Conflict` if it is the champion already; `Io` or `Corrupt` if its artifact cannot be loaded.
-    pub fn promote(
-        &self,
-        slot: &str,
-        model: &ModelRef,
-        actor: &str,
-        reason: &str,
-        at: Timestamp,
-    ) -> Result<()> {
-        let action = format!("promote {model}");
-        let signature = Signature::new(actor, reason, at);
-        signature.check(&action)?;
-        if self.load(model)?.author.trim() == signature.actor {
-            let reason = format!("{actor} made it; somebody else has to approve it");
-            return Err(Error::Refused { action, reason });
-        }
-        let mut state = self.state();
-        let replaced = state.champion(slot).cloned();
-        if replaced.as_ref() == Some(model) {
-            let reason = format!("is the champion of {slot} already");
-            return Err(Error::Conflict { kind: "model", id: model.to_string(), reason });
-        }
-        let (slot, model) = (slot.to_owned(), model.clone());
-        state.append(signature, RegistryEvent::Promoted { slot, model, replaced });
-        Ok(())
-    }
-
-    /// Makes the champion before this one the champion again, and returns it.
-    ///
-    /// # Errors
-    /// `Refused` without an actor or a reason, or if there is no earlier champion.
-    pub fn roll_back(
-        &self,
-        slot: &str,
-        actor: &str,
-        reason: &str,
-        at: Timestamp,
-    ) -> Result<ModelRef> {
-        let action = format!("roll back {slot}");
-        let signature = Signature::new(actor, reason, at);
-        signature.check(&action)?;
-        let mut state = self.state();
-        let champions = state.slots.get(slot).map_or(&[][..], Vec::as_slice);
-        let [.., to, from] = champions else {
-            return Err(Error::Refused { action, reason: "there is no earlier champion".into() });
-        };
-        let (from, to) = (from.clone(), to.clone());
-        let slot = slot.to_owned();
-        state.append(signature, RegistryEvent::RolledBack { slot, from, to: to.clone() });
-        Ok(to)
+        let schema = loaded.model.schema().fingerprint();
+        let (state, model) = self.commit(signature, |state| {
+            if let Some(version) = state.versions.values().find(|v| v.artifact == digest) {
+                let (id, reason) = (digest.short(), format!("is registered as {}", version.model));
+                return Err(Error::Conflict { kind: "artifact", id, reason });
+            }
+            if let Some(parent) = &loaded.parent {
+                state.version(parent)?;
+            }
+            let earlier = state.versions.keys().filter(|model| *model.name == loaded.name);
+            let last = earlier.map(|model| model.version).max().unwrap_or(0);
+            let model = ModelRef { name: loaded.name.as_str().into(), version: last + 1 };
+            let event = RegistryEvent::Registered {
+                model: model.clone(),
+                artifact: digest,
+                schema,
+                training: Box::new(loaded.training.clone()),
+                parent: loaded.parent.clone(),
+                code_version: loaded.code_version.clone(),
+            };
+            Ok((event, model))
+        })?;
+        state.version(&model).cloned()
     }
 
     /// The model that answers in a slot.
@@ -174,21 +240,45 @@ impl ModelRegistry {
         self.state().champion(slot).cloned()
     }
 
+    /// The model that answered in a slot at a moment.
+    pub fn champion_as_of(&self, slot: &str, at: Timestamp) -> Option<ModelRef> {
+        let state = self.state();
+        let history = &state.slots.get(slot)?.history;
+        let before = history.partition_point(|(since, _)| *since <= at);
+        history[..before].last()?.1.clone()
+    }
+
     /// What is known of a version.
     ///
     /// # Errors
     /// `NotFound` for an unknown one.
     pub fn version(&self, model: &ModelRef) -> Result<ModelVersion> {
-        self.state()
-            .versions
-            .get(model)
-            .cloned()
-            .ok_or_else(|| Error::NotFound { kind: "model", id: model.to_string() })
+        self.state().version(model).cloned()
     }
 
     /// All versions, by name and version.
     pub fn versions(&self) -> Vec<ModelVersion> {
         self.state().versions.values().cloned().collect()
+    }
+
+    /// A version and those that it was made from, each before its parent. What it was trained on stands in each one's
+    /// [`training`](ModelVersion::training).
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown version.
+    pub fn lineage(&self, model: &ModelRef) -> Result<Vec<ModelVersion>> {
+        let state = self.state();
+        let mut line = vec![state.version(model)?.clone()];
+        // A parent is registered before its child, so this ends.
+        while let Some(parent) = line.last().and_then(|last| last.parent.as_ref()) {
+            line.push(state.version(parent)?.clone());
+        }
+        Ok(line)
+    }
+
+    /// What a name stands for.
+    pub fn alias(&self, alias: &str) -> Option<ModelRef> {
+        self.state().aliases.get(alias).cloned()
     }
 
     /// A version's artifact, from the store, checked.
@@ -197,64 +287,69 @@ impl ModelRegistry {
     /// `NotFound` for an unknown version; `Io` or `Corrupt` if the artifact is gone or damaged.
     pub fn load(&self, model: &ModelRef) -> Result<Artifact> {
         let digest = self.version(model)?.artifact;
-        Artifact::from_bytes(&self.store.get(&digest)?, &self.codecs)
+        self.load_digest(&digest)
+    }
+
+    /// What differs between two versions, artifacts included.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub fn diff(&self, a: &ModelRef, b: &ModelRef) -> Result<VersionDiff> {
+        let side = |model| Ok::<_, Error>((self.version(model)?, self.load(model)?));
+        Ok(VersionDiff::new(&side(a)?, &side(b)?))
     }
 
     /// Who did what, when and why, from the first event on.
-    pub fn audit(&self) -> Vec<AuditEntry> {
+    pub fn audit(&self) -> Vec<RegistryLogEntry> {
         self.state().log.entries().to_vec()
     }
 
+    /// How far the log reaches. Kept somewhere else, it shows later whether entries were taken off the end.
+    pub fn head(&self) -> AuditHead {
+        self.state().log.head()
+    }
+
+    fn load_digest(&self, digest: &Digest) -> Result<Artifact> {
+        Artifact::from_bytes(&self.store.get(digest)?, &self.options)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        // Appending is the last step of every change, so a panic before it leaves the state whole.
+        // An entry is checked before anything changes, so a panic leaves the state whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl State {
-    fn champion(&self, slot: &str) -> Option<&ModelRef> {
-        self.slots.get(slot)?.last()
-    }
-
-    fn append(&mut self, signature: Signature<'_>, event: RegistryEvent) {
-        self.apply(signature.at, signature.actor, &event);
-        self.log.push(AuditEntry::after(self.log.head(), signature, event));
-    }
-
-    /// The fold: all state is made here, from events alone.
-    fn apply(&mut self, at: Timestamp, actor: &str, event: &RegistryEvent) {
-        match event {
-            RegistryEvent::Registered { model, artifact, schema } => {
-                let version = ModelVersion {
-                    model: model.clone(),
-                    artifact: *artifact,
-                    schema: *schema,
-                    author: actor.to_owned(),
-                    registered: at,
-                    stage: Stage::Registered,
-                };
-                self.versions.insert(model.clone(), version);
-            }
-            RegistryEvent::Promoted { slot, model, .. } => {
-                self.slots.entry(slot.clone()).or_default().push(model.clone());
-                self.restage();
-            }
-            RegistryEvent::RolledBack { slot, .. } => {
-                self.slots.entry(slot.clone()).or_default().pop();
-                self.restage();
+    fn catch_up(&self, state: &mut State) -> Result<()> {
+        loop {
+            let entries = self.log.read(state.log.head().seq, PAGE)?;
+            let n = entries.len();
+            entries.into_iter().try_for_each(|entry| state.apply(entry))?;
+            if n < PAGE {
+                return Ok(());
             }
         }
     }
 
-    fn restage(&mut self) {
-        let champions: Vec<&ModelRef> =
-            self.slots.values().filter_map(|slot| slot.last()).collect();
-        for version in self.versions.values_mut() {
-            version.stage = match version.stage {
-                _ if champions.contains(&&version.model) => Stage::Champion,
-                Stage::Champion => Stage::Retired,
-                other => other,
-            };
+    /// Decides and appends against one end of the log, again and again until no other writer comes in between. Gives the
+    /// state afterwards, and what `decide` gave beside its event.
+    fn commit<T>(
+        &self,
+        signature: Signature<'_>,
+        decide: impl Fn(&State) -> Result<(RegistryEvent, T)>,
+    ) -> Result<(MutexGuard<'_, State>, T)> {
+        let mut state = self.state();
+        let mut races = 0;
+        loop {
+            self.catch_up(&mut state)?;
+            let (event, decided) = decide(&state)?;
+            let entry = RegistryLogEntry::after(state.log.head(), signature, event);
+            match self.log.append(&entry) {
+                Ok(()) => {
+                    state.apply(entry)?;
+                    return Ok((state, decided));
+                }
+                Err(error) if error.is_conflict() && races < MAX_RACES => races += 1,
+                Err(error) => return Err(error),
+            }
         }
     }
 }

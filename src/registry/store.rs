@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::ids::Digest;
+use crate::registry::file;
 
 /// Keeps bytes under their SHA-256.
 ///
@@ -21,6 +22,9 @@ use crate::ids::Digest;
 ///
 /// # Errors
 /// `NotFound` for a digest that was never put; `Corrupt` for content that no longer matches it; `Io`.
+///
+/// # Implementing
+/// Run `riskcycle::testing::artifact_store::all` (cargo feature `testing`) against it.
 pub trait ArtifactStore: Debug + Send + Sync + 'static {
     /// Keeps the bytes and returns their digest.
     ///
@@ -33,6 +37,16 @@ pub trait ArtifactStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// See the trait.
     fn get(&self, digest: &Digest) -> Result<Vec<u8>>;
+}
+
+impl<S: ArtifactStore + ?Sized> ArtifactStore for Arc<S> {
+    fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        (**self).put(bytes)
+    }
+
+    fn get(&self, digest: &Digest) -> Result<Vec<u8>> {
+        (**self).get(digest)
+    }
 }
 
 /// Keeps artifacts in memory, for as long as the process lives.
@@ -87,12 +101,8 @@ impl ArtifactStore for DirectoryArtifactStore {
         if self.get(&digest).is_ok() {
             return Ok(digest);
         }
-        // Two writers of one artifact write the same bytes; the process id keeps their unfinished files apart.
-        let unfinished = self.folder.join(format!("{digest}.{}.tmp", std::process::id()));
-        let written = write_through(&unfinished, bytes)
-            .and_then(|()| fs::rename(&unfinished, self.path(&digest)))
-            .and_then(|()| flush_folder(&self.folder));
-        written.map_err(|e| Error::io("write", self.path(&digest), e))?;
+        let path = self.path(&digest);
+        file::replace(&path, bytes).map_err(|e| Error::io("write", &path, e))?;
         Ok(digest)
     }
 
@@ -108,17 +118,6 @@ impl ArtifactStore for DirectoryArtifactStore {
         }
         Ok(bytes)
     }
-}
-
-fn write_through(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// The rename itself must reach the disk. Folders can be flushed on Unix only; elsewhere a rename is journalled.
-fn flush_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn not_found(digest: &Digest) -> Error {

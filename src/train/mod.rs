@@ -19,15 +19,17 @@ pub use tuning::{
     TuningProgress, TuningResult, TuningTask,
 };
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::ids::{Digest, DigestWriter};
-use crate::model::{Convergence, Model, Trainer};
+use crate::model::{Convergence, GoldenRows, Model, Trainer};
 use crate::seed::Seed;
 
 /// What scores are judged by, to compare trainers and parameters.
@@ -55,13 +57,15 @@ pub trait Metric: Debug + Send + Sync {
     fn value(&self, data: &Dataset, scores: &[f64]) -> Result<f64>;
 }
 
-/// A model and its record.
+/// A model, its record, and rows to know it by.
 #[derive(Debug, Clone)]
 pub struct TrainingRun {
     /// The fitted model.
     pub model: Arc<dyn Model>,
     /// How it came about.
     pub record: TrainingRecord,
+    /// Rows by which it is checked wherever it is loaded.
+    pub golden: GoldenRows,
 }
 
 /// How a model came about: enough to make it again, byte for byte.
@@ -72,6 +76,7 @@ pub struct TrainingRecord {
     /// Name of the trainer.
     pub trainer: String,
     /// Its parameters, as (name, value).
+    #[serde(deserialize_with = "codec::modest")]
     pub parameters: Vec<(String, String)>,
     /// The run's seed.
     pub seed: Seed,
@@ -93,7 +98,7 @@ impl TrainingRun {
     /// Fits a model and writes the record. `feature_set` is the fingerprint of the definition the features came from.
     ///
     /// # Errors
-    /// Those of [`Trainer::fit`].
+    /// Those of [`Trainer::fit`] and of the model's scoring.
     pub fn fit(
         trainer: &dyn Trainer,
         data: &Dataset,
@@ -114,11 +119,36 @@ impl TrainingRun {
             convergence: fitted.convergence,
         };
         record.id = record.identity();
-        Ok(TrainingRun { model: fitted.model, record })
+        let golden = GoldenRows::of(fitted.model.as_ref(), data)?;
+        Ok(TrainingRun { model: fitted.model, record, golden })
     }
 }
 
 impl TrainingRecord {
+    /// What differs, as (what, here, there): the trainer, parameters, seed, data, features, version.
+    pub fn differences(&self, other: &TrainingRecord) -> Vec<(String, String, String)> {
+        let facts = |record: &TrainingRecord| {
+            let none = || "-".to_owned();
+            let mut facts: BTreeMap<String, String> = record.parameters.iter().cloned().collect();
+            facts.extend([
+                ("(trainer)".to_owned(), record.trainer.clone()),
+                ("(seed)".to_owned(), record.seed.0.to_string()),
+                ("(data)".to_owned(), record.dataset.short()),
+                ("(features)".to_owned(), record.feature_set.map_or_else(none, |d| d.short())),
+                ("(library)".to_owned(), record.library.clone()),
+            ]);
+            facts
+        };
+        let (ours, theirs) = (facts(self), facts(other));
+        let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let value = |of: &BTreeMap<String, String>, name: &String| {
+            of.get(name).cloned().unwrap_or_else(|| "-".to_owned())
+        };
+        let both =
+            names.into_iter().map(|name| (name.clone(), value(&ours, name), value(&theirs, name)));
+        both.filter(|(_, ours, theirs)| ours != theirs).collect()
+    }
+
     fn identity(&self) -> Digest {
         let mut digest = DigestWriter::default();
         digest.bytes(b"riskcycle training run 1").bytes(self.trainer.as_bytes());

@@ -46,30 +46,6 @@ impl RunEntry {
     pub fn gap(&self, metric: &str) -> Option<f64> {
         Some(self.train.get(metric)? - self.test.get(metric)?)
     }
-
-    /// What differs between two runs' records, as (what, here, there): the trainer, parameters, seed, data, features, version.
-    pub fn differences(&self, other: &RunEntry) -> Vec<(String, String, String)> {
-        let facts = |record: &TrainingRecord| {
-            let none = || "-".to_owned();
-            let mut facts: BTreeMap<String, String> = record.parameters.iter().cloned().collect();
-            facts.extend([
-                ("(trainer)".to_owned(), record.trainer.clone()),
-                ("(seed)".to_owned(), record.seed.0.to_string()),
-                ("(data)".to_owned(), record.dataset.short()),
-                ("(features)".to_owned(), record.feature_set.map_or_else(none, |d| d.short())),
-                ("(library)".to_owned(), record.library.clone()),
-            ]);
-            facts
-        };
-        let (ours, theirs) = (facts(&self.record), facts(&other.record));
-        let names: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-        let value = |of: &BTreeMap<String, String>, name: &String| {
-            of.get(name).cloned().unwrap_or_else(|| "-".to_owned())
-        };
-        let both =
-            names.into_iter().map(|name| (name.clone(), value(&ours, name), value(&theirs, name)));
-        both.filter(|(_, ours, theirs)| ours != theirs).collect()
-    }
 }
 
 /// Where training runs are kept.

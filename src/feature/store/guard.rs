@@ -1,13 +1,13 @@
 //! What has to hold before a feature goes on.
 
-use crate::audit::Signature;
+use crate::audit::{self, Signature, or};
 use crate::error::{Error, Result};
 use crate::feature::store::{
     FeatureMetadata, FeatureQuery, FeatureRef, FeatureSemantics, FeatureStatus, FeatureStore,
 };
 
 pub(super) fn refused<T>(action: &str, reason: impl Into<String>) -> Result<T> {
-    Err(Error::Refused { action: action.to_owned(), reason: reason.into() })
+    Err(Error::refused(action, reason))
 }
 
 pub(super) fn check_status(
@@ -15,11 +15,7 @@ pub(super) fn check_status(
     record: &FeatureMetadata,
     allowed: &[FeatureStatus],
 ) -> Result<()> {
-    if allowed.contains(&record.status) {
-        return Ok(());
-    }
-    let FeatureMetadata { feature, status, .. } = record;
-    refused(action, format!("{feature} is {status} and has to be {}", or(allowed)))
+    audit::check_stands(action, &record.feature, &record.status, allowed)
 }
 
 /// No field that a reviewer needs is blank.
@@ -112,9 +108,4 @@ impl FeatureStore {
         }
         refused(action, format!("archive first what depends on it: {}", live.join(", ")))
     }
-}
-
-fn or(statuses: &[FeatureStatus]) -> String {
-    let names: Vec<String> = statuses.iter().map(FeatureStatus::to_string).collect();
-    names.join(" or ")
 }

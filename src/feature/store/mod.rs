@@ -426,11 +426,7 @@ fn draft(
 
 fn sealed(step: Step, head: AuditHead, signature: Signature<'_>) -> Result<FeatureChange> {
     let Step { from, mut record, operation } = step;
-    if signature.at < record.updated {
-        let FeatureMetadata { feature, updated, .. } = record;
-        let reason = format!("{} is before {updated}, when {feature} last changed", signature.at);
-        return Err(Error::input("signature", reason));
-    }
+    signature.check_after(&record.feature, record.updated)?;
     record.revision += 1;
     record.updated = signature.at;
     let event = FeatureEvent {

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::schema::FeatureKind;
 use crate::stats::{EmptyCells, weight_of_evidence};
@@ -46,7 +47,9 @@ pub enum UnseenCategory {
 pub struct WoeBins {
     feature: String,
     layout: Layout,
+    #[serde(deserialize_with = "codec::modest")]
     special: Vec<f64>,
+    #[serde(deserialize_with = "codec::modest")]
     bins: Vec<Bin>,
     orientation: Orientation,
     empty_cells: EmptyCells,
@@ -77,9 +80,13 @@ impl Bin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Layout {
     /// Rising edges between the bins; an edge belongs to the bin above it.
-    Numeric(Vec<f64>),
+    Numeric(#[serde(deserialize_with = "codec::modest")] Vec<f64>),
     /// The bin of every code; [`NO_BIN`] for categories without training rows.
-    Categorical { bin_of: Vec<u32>, n_bins: u32 },
+    Categorical {
+        #[serde(deserialize_with = "codec::modest")]
+        bin_of: Vec<u32>,
+        n_bins: u32,
+    },
 }
 
 const NO_BIN: u32 = u32::MAX;

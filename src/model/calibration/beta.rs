@@ -34,5 +34,5 @@ pub(super) fn fit(labels: &[bool], scores: &[f64], weights: Option<&[f64]>) -> R
 /// ln p and ln(1 − p).
 pub(super) fn logs(p: f64) -> [f64; 2] {
     let p = p.clamp(1e-12, 1.0 - 1e-12);
-    [p.ln(), (-p).ln_1p()]
+    [libm::log(p), libm::log1p(-p)]
 }

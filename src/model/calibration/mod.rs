@@ -11,6 +11,7 @@ pub use trainer::CalibratedTrainer;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::model::sigmoid;
 
@@ -29,8 +30,10 @@ pub enum Calibrator {
     /// Straight lines between points; beyond them the ends.
     Isotonic {
         /// Scores, rising.
+        #[serde(deserialize_with = "codec::modest")]
         scores: Vec<f64>,
         /// Probabilities, not falling.
+        #[serde(deserialize_with = "codec::modest")]
         probabilities: Vec<f64>,
     },
     /// sigmoid(a · ln p − b · ln(1 − p) + c) (Kull, Silva Filho and Flach 2017).

@@ -6,7 +6,7 @@ use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
 use crate::model::calibration::Calibrator;
 use crate::model::codec::write_model;
-use crate::model::{Model, ModelCodecs};
+use crate::model::{Explainer, Model, ModelCodecs};
 use crate::schema::FeatureSchema;
 
 /// A model whose scores a [`Calibrator`] turns into probabilities.
@@ -69,10 +69,19 @@ impl Model for CalibratedModel {
         Self::KIND
     }
 
+    /// That of the model, on the margin before calibration.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        self.model.explainer()
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         codec::write_block(&mut bytes, &codec::encode(&self.calibrator));
         write_model(&mut bytes, self.model.as_ref());
         bytes
+    }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        self.model.edges()
     }
 }

@@ -1,24 +1,27 @@
 //! Scorecards: points per bin, the sum of which is the score.
 
+mod explain;
 mod export;
-mod reason;
+mod lost_points;
 mod scaling;
 mod stability;
 mod trainer;
 
-pub use reason::{Reason, ReasonBaseline};
+pub use explain::ScorecardExplainer;
+pub use lost_points::{LostPoints, ReasonBaseline};
 pub use scaling::Scaling;
 pub use stability::{CharacteristicStability, ScorecardStability};
 pub use trainer::{ScorecardConfig, ScorecardFit, ScorecardTrainer};
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
-use crate::model::Model;
 use crate::model::binning::{Orientation, WoeBins};
+use crate::model::{Explainer, Model};
 use crate::schema::FeatureSchema;
 
 /// A scorecard: each characteristic is a feature whose bins have whole points, and the sum of points is the score.
@@ -43,6 +46,7 @@ pub struct Characteristic {
     /// Change in the log-odds of bad per unit of weight of evidence.
     coefficient: f64,
     /// Of each bin.
+    #[serde(deserialize_with = "codec::modest")]
     points: Vec<i64>,
 }
 
@@ -255,6 +259,11 @@ impl Model for Scorecard {
         Self::KIND
     }
 
+    /// Against the most points that each characteristic can give; [`ScorecardExplainer`] has the choice.
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Ok(Arc::new(ScorecardExplainer::new(self.clone(), ReasonBaseline::Maximum)))
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let Scaling { points_to_double, multiple, base_odds, base_score } = self.scaling;
         let numbers = [points_to_double, multiple, base_odds, base_score];
@@ -265,6 +274,15 @@ impl Model for Scorecard {
             codec::write_block(&mut bytes, &codec::encode(characteristic));
         }
         bytes
+    }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        let of = |of: &Characteristic| {
+            let edges = of.binning.edges().unwrap_or(&[]).to_vec();
+            let column = of.column as usize;
+            edges.into_iter().map(move |edge| (column, edge))
+        };
+        self.characteristics.iter().flat_map(of).collect()
     }
 }
 

@@ -45,17 +45,17 @@ impl Scaling {
 
     /// Points per unit of log-odds.
     pub fn factor(&self) -> f64 {
-        self.points_to_double / self.multiple.ln()
+        self.points_to_double / libm::log(self.multiple)
     }
 
     /// The score of even odds.
     pub fn offset(&self) -> f64 {
-        self.base_score - self.factor() * self.base_odds.ln()
+        self.base_score - self.factor() * libm::log(self.base_odds)
     }
 
     /// The score of a probability of bad; infinite for 0 and 1.
     pub fn score(&self, probability: f64) -> f64 {
-        self.offset() + self.factor() * ((1.0 - probability) / probability).ln()
+        self.offset() + self.factor() * libm::log((1.0 - probability) / probability)
     }
 
     /// The probability of bad at a score.

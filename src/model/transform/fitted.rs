@@ -77,6 +77,11 @@ impl FittedTransforms {
         &self.output
     }
 
+    /// For every column that comes out the one that it comes from.
+    pub(in crate::model) fn sources(&self) -> impl Iterator<Item = usize> + '_ {
+        self.columns.iter().map(|chain| chain.source as usize)
+    }
+
     /// Transforms one row.
     ///
     /// # Errors
@@ -107,6 +112,28 @@ impl FittedTransforms {
             self.apply_checked(data.row(row), out);
         }
         data.with_features(self.output.clone(), features)
+    }
+
+    /// Values of input columns on which an output jumps, or the model behind does, whose own edges are `behind`.
+    pub(in crate::model) fn edges(&self, behind: &[(usize, f64)]) -> Vec<(usize, f64)> {
+        let mut edges = Vec::new();
+        for (column, Chain { source, maps }) in self.columns.iter().enumerate() {
+            let source = *source as usize;
+            // These leave a value where it was, most of them.
+            let passes = |map: &Map| matches!(map, Map::Fill(_) | Map::Clip { .. });
+            let mut rest = maps.iter().skip_while(|map| passes(map));
+            match rest.next() {
+                Some(Map::Woe(binning)) => {
+                    edges.extend(binning.edges().unwrap_or(&[]).iter().map(|edge| (source, *edge)));
+                }
+                Some(_) => {}
+                None => {
+                    let own = behind.iter().filter(|(of, _)| *of == column);
+                    edges.extend(own.map(|(_, edge)| (source, *edge)));
+                }
+            }
+        }
+        edges
     }
 
     /// Behind the input schema, which the artifact holds: every output column with its name, kind and chain.

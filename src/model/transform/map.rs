@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::model::binning::WoeBins;
 
 /// A fitted map of one value.
@@ -19,6 +20,7 @@ pub(super) enum Map {
     },
     /// By code; anything else is missing.
     Table {
+        #[serde(deserialize_with = "codec::modest")]
         of_code: Vec<f64>,
         missing: f64,
     },

@@ -2,15 +2,19 @@
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
+use crate::model::GoldenRows;
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
-use crate::model::tree::golden::GoldenRows;
 use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
 const WHAT: &str = "tree ensemble";
 const VERSION: u32 = 1;
 /// A leaf's bytes: kind, value, cover.
-const MIN_NODE_BYTES: usize = 1 + 8 + 8;
+const LEAF_BYTES: usize = 1 + 8 + 8;
+/// The fewest that a split and a leaf take: kind, value, cover, gain, feature, two children, number of categories.
+const PAIR_BYTES: usize = 1 + 3 * 8 + 3 * 4 + 4 + LEAF_BYTES;
+/// Rows times questions on the way of each that golden rows may take: a second's work.
+const MAX_GOLDEN_STEPS: usize = 1 << 28;
 
 // A node's first byte.
 const THRESHOLD: u8 = 1;
@@ -42,9 +46,9 @@ pub(super) fn encode(ensemble: &TreeEnsemble) -> Vec<u8> {
         }
     }
     let golden = ensemble.golden_rows();
-    bytes.extend((golden.map_or(0, |golden| golden.margins().len()) as u32).to_le_bytes());
+    bytes.extend((golden.map_or(0, |golden| golden.expected().len()) as u32).to_le_bytes());
     if let Some(golden) = golden {
-        let values = golden.rows().iter().chain(golden.margins());
+        let values = golden.rows().iter().chain(golden.expected());
         bytes.extend(values.flat_map(|value| value.to_le_bytes()));
     }
     bytes
@@ -105,15 +109,29 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
         2 => Link::Exponential,
         _ => return Err(Error::corrupt(WHAT, format!("link {link} is not known"))),
     };
-    let n_trees = count(&mut reader, 4 + MIN_NODE_BYTES)?;
+    let n_trees = count(&mut reader, 4 + LEAF_BYTES)?;
+    if n_trees > TreeEnsemble::MAX_TREES {
+        return Err(Error::corrupt(WHAT, format!("{n_trees} trees are too many")));
+    }
     let mut trees = Vec::with_capacity(n_trees);
     for _ in 0..n_trees {
-        let n_nodes = count(&mut reader, MIN_NODE_BYTES)?;
-        let nodes = (0..n_nodes).map(|_| node(&mut reader)).collect::<Result<_>>()?;
+        let n_nodes = reader.u32()? as usize;
+        // Every split has two children, so all but the root come in pairs: a bound on memory that leaves alone are not.
+        if n_nodes.is_multiple_of(2) || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
+            return Err(Error::corrupt(WHAT, format!("a tree of {n_nodes} nodes cannot be")));
+        }
+        let mut nodes = Vec::with_capacity(n_nodes);
+        for _ in 0..n_nodes {
+            nodes.push(node(&mut reader)?);
+        }
         trees.push(Tree::new(nodes).map_err(|e| Error::corrupt(WHAT, e.to_string()))?);
     }
     let n_features = schema.n_features();
     let n_golden = count(&mut reader, 8 * (n_features + 1))?;
+    let steps: usize = trees.iter().map(|tree| tree.depth() + 1).sum();
+    if n_golden.saturating_mul(steps) > MAX_GOLDEN_STEPS {
+        return Err(Error::corrupt(WHAT, format!("{n_golden} golden rows are too many")));
+    }
     let rows = reader.f64s(n_golden * n_features)?;
     let margins = reader.f64s(n_golden)?;
     reader.finish()?;
@@ -151,7 +169,7 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
     };
     let missing_left = kind & MISSING_LEFT != 0;
     let split = Split { feature, question, missing_left, also_missing, left, right };
-    Ok(TreeNode { split: Some(split), value, cover, gain })
+    Ok(TreeNode { split: Some(Box::new(split)), value, cover, gain })
 }
 
 fn categories(reader: &mut Reader<'_>) -> Result<CategorySet> {
@@ -194,7 +212,8 @@ mod tests {
             left,
             right: left + 1,
         };
-        let inner = |split| TreeNode { split: Some(split), value: 0.25, cover: 9.0, gain: 0.5 };
+        let inner =
+            |split| TreeNode { split: Some(Box::new(split)), value: 0.25, cover: 9.0, gain: 0.5 };
         let nodes = vec![
             inner(split(Question::AtMost(-0.5), 1)),
             TreeNode::leaf(-1.5, 4.0),
@@ -239,6 +258,6 @@ mod tests {
         let place = bytes.windows(8).position(|b| b == (-1.5_f64).to_le_bytes()).unwrap();
         bytes[place] ^= 1;
         let error = decode(ensemble.schema().clone(), &bytes).unwrap_err().to_string();
-        assert!(error.contains("row 0 had margin -0.5"), "{error}");
+        assert!(error.contains("row 0 must get -0.5"), "{error}");
     }
 }

@@ -1,15 +1,15 @@
 //! Trees together: what scores.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::tree::golden::GoldenRows;
 use crate::model::tree::layout::{BLOCK, Layout};
 use crate::model::tree::node::{Band, Question, Tree};
-use crate::model::{Model, sigmoid};
+use crate::model::{Explainer, GoldenRows, Model, TreeExplainer, sigmoid};
 use crate::schema::FeatureSchema;
 
 /// Any number of decision trees and how their answers become one: a single tree, a forest, a boosted ensemble, of our own
@@ -77,7 +77,7 @@ impl Link {
         match self {
             Link::Identity => margin,
             Link::Logistic { slope } => sigmoid(slope * margin),
-            Link::Exponential => margin.exp(),
+            Link::Exponential => libm::exp(margin),
         }
     }
 }
@@ -96,11 +96,14 @@ impl TreeEnsemble {
     /// The kind under which artifacts hold it.
     pub const KIND: &'static str = "tree-ensemble";
 
+    /// Most trees that it may have.
+    pub const MAX_TREES: usize = 32_768;
+
     /// An ensemble from its parts.
     ///
     /// # Errors
-    /// `InvalidInput` for a feature that the schema does not have, for a base or slope that is not finite, or for more
-    /// than 2³¹ nodes in all.
+    /// `InvalidInput` for a feature that the schema does not have, for a base or slope that is not finite, for more than
+    /// [`MAX_TREES`](Self::MAX_TREES), 2³¹ nodes in all, or 64 rules about what is missing.
     pub fn new(schema: FeatureSchema, trees: Vec<Tree>, output: Output) -> Result<Self> {
         let refuse = |reason: String| Err(Error::input("tree ensemble", reason));
         let slope = match output.link {
@@ -113,6 +116,9 @@ impl TreeEnsemble {
         if trees.iter().map(|tree| tree.nodes().len()).sum::<usize>() > i32::MAX as usize {
             return refuse("has more than 2^31 nodes".into());
         }
+        if trees.len() > Self::MAX_TREES {
+            return refuse(format!("has {} trees, more than {}", trees.len(), Self::MAX_TREES));
+        }
         for (t, tree) in trees.iter().enumerate() {
             let splits = tree.nodes().iter().filter_map(|node| node.split.as_ref());
             if let Some(split) =
@@ -121,7 +127,9 @@ impl TreeEnsemble {
                 return refuse(format!("tree {t} asks for feature {}", split.feature));
             }
         }
-        let layout = Layout::new(&trees);
+        let Some(layout) = Layout::new(&trees) else {
+            return refuse("has more than 64 rules about what is missing".into());
+        };
         Ok(TreeEnsemble { schema, trees, output, golden: None, layout })
     }
 
@@ -139,9 +147,7 @@ impl TreeEnsemble {
     /// `SchemaMismatch` for rows of another width; `InvalidInput` naming the first row whose margin differs in any bit,
     /// with both margins.
     pub fn with_golden_rows(mut self, golden: GoldenRows) -> Result<Self> {
-        let mut margins = vec![f64::NAN; golden.margins().len()];
-        self.margins(golden.rows(), &mut margins)?;
-        golden.check(&margins)?;
+        golden.check(|rows, margins| self.margins(rows, margins))?;
         self.golden = Some(golden);
         Ok(self)
     }
@@ -243,8 +249,26 @@ impl Model for TreeEnsemble {
         Self::KIND
     }
 
+    fn explainer(&self) -> Result<Arc<dyn Explainer>> {
+        Ok(Arc::new(TreeExplainer::new(self)?))
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         super::bytes::encode(self)
+    }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        let nodes = self.trees.iter().flat_map(Tree::nodes);
+        let splits = nodes.filter_map(|node| node.split.as_deref());
+        let mut edges: Vec<(usize, f64)> = splits
+            .filter_map(|split| match split.question {
+                Question::AtMost(threshold) => Some((split.feature as usize, threshold)),
+                Question::OneOf(_) => None,
+            })
+            .collect();
+        edges.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        edges.dedup();
+        edges
     }
 }
 

@@ -33,7 +33,7 @@ impl TreeEnsemble {
             join(json, tree.nodes(), |json, node| {
                 put(json, format_args!("{{\"value\":{},\"cover\":{}", node.value, node.cover));
                 if let Some(split) = &node.split {
-                    let Split { feature, left, right, .. } = split;
+                    let Split { feature, left, right, .. } = &**split;
                     put(json, format_args!(",\"feature\":{feature},"));
                     match &split.question {
                         Question::AtMost(threshold) if threshold.is_finite() => {

@@ -23,6 +23,10 @@ use crate::model::tree::single::rounds_below;
 const LANES: usize = 8;
 /// Trees whose leaves are collected before they are added up in order.
 const CHUNK: usize = 128;
+/// Most rules about what is missing. Ours need two, other libraries' models four.
+const MAX_RULES: usize = 64;
+/// Keys of a line beyond which rows go one by one: a block of longer lines would not stay in the cache.
+const MAX_BLOCK_KEYS: usize = 4096;
 /// Rows that pass through all trees together.
 pub(super) const BLOCK: usize = 256;
 
@@ -43,6 +47,8 @@ enum Arena {
 #[derive(Debug, Clone)]
 struct KeyPlan {
     rule: KeyRule,
+    /// Ascending, at most [`MAX_RULES`].
+    missing: Vec<MissingRule>,
     /// For each rule about what is missing, one key per feature that a split under this rule compares.
     blocks: Vec<Block>,
     /// One key each, behind the blocks.
@@ -62,7 +68,8 @@ struct Block {
 #[derive(Debug, Clone)]
 struct CategoryKey {
     feature: u32,
-    missing: MissingRule,
+    /// Position of its rule in the plan's; a model may ask for categories as often as it has nodes, so this is small.
+    missing: u8,
     codes: CategorySet,
 }
 
@@ -229,8 +236,9 @@ impl Ask for u64 {
 }
 
 impl KeyPlan {
-    fn new(trees: &[Tree]) -> Self {
-        let splits = || trees.iter().flat_map(Tree::nodes).filter_map(|node| node.split.as_ref());
+    /// `None` for too many rules about what is missing.
+    fn new(trees: &[Tree]) -> Option<Self> {
+        let splits = || trees.iter().flat_map(Tree::nodes).filter_map(|node| node.split.as_deref());
         let thresholds = || {
             splits().filter_map(|split| match split.question {
                 Question::AtMost(threshold) => Some(threshold),
@@ -244,45 +252,58 @@ impl KeyPlan {
         } else {
             KeyRule::Exact64
         };
-        let mut compared = Vec::new();
-        let mut categories = Vec::new();
+        let mut missing: Vec<MissingRule> = Vec::new();
+        for of_split in splits().map(MissingRule::of) {
+            if let Err(place) = missing.binary_search_by_key(&of_split.order(), MissingRule::order)
+            {
+                missing.insert(place, of_split);
+            }
+            if missing.len() > MAX_RULES {
+                return None;
+            }
+        }
+        let place = |split: &Split| place_of(&missing, split);
+        // The lists are as long as they get from the start: a hostile model must not make them double.
+        let n_compared = thresholds().count();
+        let mut compared = Vec::with_capacity(n_compared);
+        let mut categories = Vec::with_capacity(splits().count() - n_compared);
         for split in splits() {
-            let (feature, missing) = (split.feature, MissingRule::of(split));
             match &split.question {
-                Question::AtMost(_) => compared.push((missing, feature)),
+                Question::AtMost(_) => compared.push((place(split), split.feature)),
                 Question::OneOf(codes) => {
+                    let (feature, missing) = (split.feature, place(split));
                     categories.push(CategoryKey { feature, missing, codes: codes.clone() });
                 }
             }
         }
-        compared.sort_by_key(|(missing, feature)| (missing.order(), *feature));
-        compared.dedup_by_key(|(missing, feature)| (missing.order(), *feature));
+        compared.sort_unstable();
+        compared.dedup();
         let mut blocks = Vec::new();
         let mut start = 0;
-        for block in compared.chunk_by(|(a, _), (b, _)| a.order() == b.order()) {
+        for block in compared.chunk_by(|(a, _), (b, _)| a == b) {
             let features = block.iter().map(|(_, feature)| *feature).collect();
-            blocks.push(Block { missing: block[0].0, start, features });
+            blocks.push(Block { missing: missing[usize::from(block[0].0)], start, features });
             start += block.len();
         }
-        categories.sort_by(|a, b| a.order().cmp(&b.order()));
+        categories.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         categories.dedup_by(|a, b| a.order() == b.order());
         let n_keys = (start + categories.len()).max(1);
-        KeyPlan { rule, blocks, categories, n_keys }
+        Some(KeyPlan { rule, missing, blocks, categories, n_keys })
     }
 
     /// Where the key that answers `split` stands in a line.
     fn slot(&self, split: &Split) -> usize {
-        let missing = MissingRule::of(split);
         match &split.question {
             Question::AtMost(_) => {
-                let block =
-                    self.blocks.binary_search_by_key(&missing.order(), |b| b.missing.order());
+                let order = MissingRule::of(split).order();
+                let block = self.blocks.binary_search_by_key(&order, |b| b.missing.order());
                 let block = &self.blocks[block.expect("every split's rule has a block")];
                 let feature = block.features.binary_search(&split.feature);
                 block.start + feature.expect("every split's feature is in its block")
             }
             Question::OneOf(codes) => {
-                let wanted = (split.feature, missing.order(), codes.rule(), codes.codes());
+                let missing = place_of(&self.missing, split);
+                let wanted = (split.feature, missing, codes.rule(), codes.codes());
                 let at = self.categories.binary_search_by(|key| key.order().cmp(&wanted));
                 let before = self.blocks.last().map_or(0, |last| last.start + last.features.len());
                 before + at.expect("every question is listed")
@@ -321,7 +342,7 @@ impl KeyPlan {
         }
         for (out, question) in rest.iter_mut().zip(&self.categories) {
             let value = row[question.feature as usize];
-            let missing = question.missing;
+            let missing = self.missing[usize::from(question.missing)];
             let is_missing =
                 value.is_nan() || missing.also.is_some_and(|band| band.contains(value));
             let left = if is_missing { missing.left } else { question.codes.contains(value) };
@@ -344,25 +365,32 @@ impl MissingRule {
     }
 }
 
+/// Place of a split's rule among all that there are.
+fn place_of(rules: &[MissingRule], split: &Split) -> u8 {
+    let order = MissingRule::of(split).order();
+    let place = rules.binary_search_by_key(&order, MissingRule::order);
+    place.expect("every split's rule is listed") as u8
+}
+
 impl CategoryKey {
-    fn order(&self) -> (u32, RuleOrder, CategoryRule, &[u32]) {
-        (self.feature, self.missing.order(), self.codes.rule(), self.codes.codes())
+    fn order(&self) -> (u32, u8, CategoryRule, &[u32]) {
+        (self.feature, self.missing, self.codes.rule(), self.codes.codes())
     }
 }
 
 impl Layout {
-    pub(super) fn new(trees: &[Tree]) -> Self {
-        let keys = KeyPlan::new(trees);
+    /// `None` for more than [`MAX_RULES`] rules about what is missing.
+    pub(super) fn new(trees: &[Tree]) -> Option<Self> {
+        let mut keys = KeyPlan::new(trees)?;
         let n_nodes = trees.iter().map(|tree| tree.nodes().len()).sum::<usize>();
         let small = n_nodes <= <u32 as Ask>::NODES && keys.n_keys <= <u32 as Ask>::SLOTS;
         let arena = if small && keys.rule != KeyRule::Exact64 {
             Arena::Narrow(Nodes::new(trees, &keys))
         } else {
-            let keys = KeyPlan { rule: KeyRule::Exact64, ..keys.clone() };
+            keys.rule = KeyRule::Exact64;
             Arena::Wide(Nodes::new(trees, &keys))
         };
-        let rule = if matches!(arena, Arena::Wide(_)) { KeyRule::Exact64 } else { keys.rule };
-        Layout { keys: KeyPlan { rule, ..keys }, arena }
+        Some(Layout { keys, arena })
     }
 
     /// For each row of `rows`: `add(… add(add(start, leaf of tree 0), leaf of tree 1) …)`, into `sums`.
@@ -383,13 +411,15 @@ impl Layout {
 
 impl<K: Key, A: Ask> Nodes<K, A> {
     fn new(trees: &[Tree], keys: &KeyPlan) -> Self {
-        let mut nodes = Vec::new();
-        let mut values = Vec::new();
-        let mut placed = Vec::new();
+        let n_nodes = trees.iter().map(|tree| tree.nodes().len()).sum();
+        let mut nodes = Vec::with_capacity(n_nodes);
+        let mut values = Vec::with_capacity(n_nodes);
+        let mut placed = Vec::with_capacity(trees.len());
         for tree in trees {
             let root = nodes.len();
             // Breadth first: a node's children take the next two free places when it is met.
-            let mut order = vec![0_usize];
+            let mut order = Vec::with_capacity(tree.nodes().len());
+            order.push(0_usize);
             let mut next = 0;
             while next < order.len() {
                 let node = &tree.nodes()[order[next]];
@@ -411,7 +441,7 @@ impl<K: Key, A: Ask> Nodes<K, A> {
             }
             placed.push(Placed { root: root as u32, depth: tree.depth() as u32 });
         }
-        let mut groups = Vec::new();
+        let mut groups = Vec::with_capacity(trees.len().div_ceil(LANES));
         let all: Vec<u32> = (0..trees.len() as u32).collect();
         for chunk in all.chunks(CHUNK) {
             let mut by_depth = chunk.to_vec();
@@ -436,14 +466,15 @@ impl<K: Key, A: Ask> Nodes<K, A> {
         sums: &mut [f64],
     ) {
         let n_features = rows.len() / sums.len().max(1);
-        let lanes = if sums.len() < LANES { 1 } else { LANES };
+        let lanes = if sums.len() < LANES || keys.n_keys > MAX_BLOCK_KEYS { 1 } else { LANES };
         K::line().with_borrow_mut(|line| {
             let needed = keys.n_keys * lanes;
             if line.len() < needed {
                 line.resize(needed, K::default());
             }
             let lines = &mut line[..needed];
-            let (full, rest) = sums.split_at_mut(sums.len() / LANES * LANES);
+            let n_full = if lanes == 1 { 0 } else { sums.len() / LANES * LANES };
+            let (full, rest) = sums.split_at_mut(n_full);
             let (full_rows, rest_rows) = rows.split_at(full.len() * n_features);
             let blocks = full_rows.chunks_exact(LANES * n_features.max(1));
             for (sums, rows) in full.chunks_exact_mut(LANES).zip(blocks) {

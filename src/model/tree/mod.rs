@@ -9,7 +9,6 @@ mod export;
 mod forest;
 #[cfg(feature = "import")]
 mod foreign;
-mod golden;
 mod grow;
 mod importance;
 mod impurity;
@@ -29,7 +28,6 @@ pub use ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
 #[cfg(feature = "import")]
 pub use foreign::{ImportOptions, MissingValue, SCIKIT_LEARN_EXPORTER, TreeRange};
 pub use forest::{FeatureCount, OutOfBag, RandomForest, RandomForestConfig, RowSampling};
-pub use golden::GoldenRows;
 pub use grow::Binning;
 pub use importance::TreeImportance;
 pub use impurity::Impurity;

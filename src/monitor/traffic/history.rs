@@ -5,14 +5,11 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::monitor::Metric;
+use crate::stats::SCORE_STEPS;
 use crate::time::Timestamp;
 
 /// Latency buckets: two per power of two of nanoseconds, from 512 ns to 68 s.
 pub(super) const LATENCIES: usize = 55;
-/// Score buckets of equal width.
-pub(super) const SCORES: usize = 32;
-/// Scores are summed in 2⁻³² steps: whole numbers, so that order and threads do not matter.
-pub(super) const SCORE_STEPS: f64 = 4_294_967_296.0;
 
 /// What was answered within a stretch of time. Additive: [`merge`](Self::merge). Counts and means are exact to the second,
 /// distributions to the minute.
@@ -20,7 +17,7 @@ pub(super) const SCORE_STEPS: f64 = 4_294_967_296.0;
 pub struct TrafficStats {
     /// Requests.
     pub count: u64,
-    /// Requests sent to review.
+    /// Requests not approved: reviewed or declined.
     pub reviews: u64,
     /// Requests the model gave no score for.
     pub fallbacks: u64,
@@ -45,7 +42,7 @@ impl TrafficStats {
         add(&mut self.scores, &other.scores);
     }
 
-    /// Share of requests sent to review; `None` without requests.
+    /// Share of requests not approved; `None` without requests.
     pub fn review_rate(&self) -> Option<f64> {
         self.share(self.reviews)
     }

@@ -11,9 +11,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::evaluate::Decision;
 use crate::ids::ModelRef;
 use crate::monitor::{Measurement, Metric, MetricSource};
-use crate::serve::Decision;
 use crate::time::Timestamp;
 use history::History;
 use open::Open;
@@ -163,7 +163,7 @@ impl Traffic {
             }
         };
         counter("predictions_total", "Requests.", &|stats, _| stats.count);
-        counter("reviews_total", "Requests sent to review.", &|stats, _| stats.reviews);
+        counter("reviews_total", "Requests reviewed or declined.", &|stats, _| stats.reviews);
         counter("fallbacks_total", "Requests the model gave no score for.", &|s, _| s.fallbacks);
         counter("errors_total", "Requests without an answer.", &|stats, _| stats.errors);
         counter("out_of_range_total", "Requests too far from now.", &|_, out| out);

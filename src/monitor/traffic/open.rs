@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::history::{History, LATENCIES, SCORE_STEPS, SCORES, TrafficStats, latency_bucket};
+use super::history::{History, LATENCIES, TrafficStats, latency_bucket};
 use super::{Answer, Outcome};
-use crate::serve::Decision;
+use crate::evaluate::Decision;
+use crate::stats::{SCORE_BINS, SCORE_STEPS, score_bin};
 use crate::time::Timestamp;
 
 /// Slots around now by second, minute and hour. A slot belongs to the stretch of time that has its place around `now`, so it
@@ -18,7 +19,7 @@ pub(super) struct Open {
     minutes: Vec<Slot>,
     hours: Vec<Slot>,
     latencies: Vec<Counters<LATENCIES>>,
-    scores: Vec<Counters<SCORES>>,
+    scores: Vec<Counters<SCORE_BINS>>,
     out_of_range: AtomicU64,
 }
 
@@ -83,8 +84,7 @@ impl Open {
             Outcome::Scored { score, decision } => {
                 let score = if score > 0.0 { score.min(1.0) } else { 0.0 };
                 slot.score_steps.fetch_add((score * SCORE_STEPS) as u64, RELAXED);
-                let bin = ((score * SCORES as f64) as usize).min(SCORES - 1);
-                self.scores[distribution][bin].fetch_add(1, RELAXED);
+                self.scores[distribution][score_bin(score)].fetch_add(1, RELAXED);
                 (Some(decision), 0)
             }
             Outcome::Fallback(decision) => (Some(decision), 1),
@@ -93,7 +93,7 @@ impl Open {
         if unscored > 0 {
             slot.unscored.fetch_add(unscored, RELAXED);
         }
-        let review = u64::from(decision == Some(Decision::Review));
+        let review = u64::from(decision.is_some_and(Decision::is_alert));
         slot.requests.fetch_add(1 + (review << 32), RELAXED);
         let nanos = u64::try_from(answer.latency.as_nanos()).unwrap_or(u64::MAX);
         // Sums must not run over: an hour is as long as an answer can count.

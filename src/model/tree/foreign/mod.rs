@@ -141,7 +141,7 @@ mod tests {
         let question = Question::AtMost(0.0);
         let split =
             Split { feature: 0, question, missing_left: true, also_missing: None, left, right };
-        TreeNode { split: Some(split), ..TreeNode::leaf(0.0, 1.0) }
+        TreeNode { split: Some(Box::new(split)), ..TreeNode::leaf(0.0, 1.0) }
     }
 
     #[test]

@@ -13,8 +13,8 @@ use serde::Deserialize;
 
 use super::{in_tree, schema, tree_below_root};
 use crate::error::{Error, Result};
+use crate::model::golden::GoldenJson;
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
-use crate::model::tree::golden::GoldenJson;
 use crate::model::tree::node::{CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::model::tree::single::last_at_most;
 
@@ -132,6 +132,6 @@ fn tree(written: &Written, single: bool) -> Result<Tree> {
                 Split { feature, question, missing_left: false, also_missing: None, left, right }
             }
         };
-        Ok(TreeNode { split: Some(split), value, cover, gain })
+        Ok(TreeNode { split: Some(Box::new(split)), value, cover, gain })
     })
 }

@@ -45,13 +45,15 @@ impl Grown {
     /// The tree with real thresholds; leaf values times `scale`.
     pub(crate) fn tree(&self, data: &Binned, scale: f64) -> Tree {
         let nodes = self.nodes.iter().map(|node| TreeNode {
-            split: node.split.as_ref().map(|split| Split {
-                feature: split.cut.feature as u32,
-                question: data.features[split.cut.feature].question(&split.cut.bins),
-                missing_left: split.cut.missing_left,
-                also_missing: None,
-                left: split.left,
-                right: split.left + 1,
+            split: node.split.as_ref().map(|split| {
+                Box::new(Split {
+                    feature: split.cut.feature as u32,
+                    question: data.features[split.cut.feature].question(&split.cut.bins),
+                    missing_left: split.cut.missing_left,
+                    also_missing: None,
+                    left: split.left,
+                    right: split.left + 1,
+                })
             }),
             value: node.value * scale,
             cover: node.sum.rows() as f64,

@@ -287,7 +287,7 @@ fn tree(fields: &Fields<'_>) -> Result<Tree> {
             }
         };
         let (value, cover, gain) = (inner_values[i], inner_counts[i], gains[i]);
-        Ok(TreeNode { split: Some(split), value, cover, gain })
+        Ok(TreeNode { split: Some(Box::new(split)), value, cover, gain })
     })
 }
 

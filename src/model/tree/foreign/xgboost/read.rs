@@ -409,7 +409,8 @@ fn nan_as_null(bytes: &[u8]) -> Cow<'_, [u8]> {
     for (i, byte) in bytes.iter().enumerate() {
         match byte {
             b'"' if !escaped => in_string = !in_string,
-            b'N' if !in_string && bytes[i..].starts_with(b"NaN") => {
+            // The last letter of one must not begin the next: NaNaN is one and a remainder.
+            b'N' if !in_string && i >= copied && bytes[i..].starts_with(b"NaN") => {
                 if copied == 0 {
                     out = Cow::Owned(Vec::with_capacity(bytes.len() + bytes.len() / 8));
                 }
@@ -547,7 +548,7 @@ fn grown(tree: &Grown, weight: Option<f32>, also_missing: Option<Band>) -> Resul
             other => return Err(refuse(format!("node {i} has a split of type {other}"))),
         };
         let gain = known(&tree.loss_changes, i);
-        Ok(TreeNode { split: Some(split), value: 0.0, cover, gain })
+        Ok(TreeNode { split: Some(Box::new(split)), value: 0.0, cover, gain })
     })
 }
 

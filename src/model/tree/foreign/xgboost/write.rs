@@ -162,7 +162,7 @@ fn written(
         for child in [split.left, split.right] {
             out.parents[child as usize] = i as i32;
         }
-        let Split { feature, missing_left, left, right, .. } = *split;
+        let Split { feature, missing_left, left, right, .. } = **split;
         let (left, right, default_left) = match &split.question {
             Question::AtMost(threshold) => {
                 if threshold.is_infinite() {

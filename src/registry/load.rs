@@ -1,0 +1,60 @@
+//! What a host demands of an artifact before it takes it.
+
+use crate::model::ModelCodecs;
+#[cfg(feature = "signing")]
+use crate::registry::PublicKey;
+
+/// How large what an artifact holds may be. Trees, linear models and golden rows take at most four times their bytes and
+/// a mebibyte of memory while they are loaded, whatever the bytes are; lists of very short names and small whole numbers, of
+/// which a hostile artifact may consist, take more, up to some thirty times theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoadLimits {
+    /// Bytes of the whole artifact.
+    pub bytes: usize,
+    /// Features.
+    pub features: usize,
+    /// Golden rows: each is scored at every load.
+    pub golden_rows: usize,
+}
+
+impl Default for LoadLimits {
+    /// 256 MiB, 4,096 features, 1,024 golden rows.
+    fn default() -> Self {
+        LoadLimits { bytes: 256 << 20, features: 4096, golden_rows: 1024 }
+    }
+}
+
+/// How artifacts are loaded: by which decoders, within which limits, signed by whom. By default ours, the default ones,
+/// anybody or nobody.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    pub(super) codecs: ModelCodecs,
+    pub(super) limits: LoadLimits,
+    #[cfg(feature = "signing")]
+    pub(super) trusted: Option<Vec<PublicKey>>,
+}
+
+impl LoadOptions {
+    /// Other decoders, so that the host's own kinds of models can be loaded.
+    #[must_use]
+    pub fn with_codecs(mut self, codecs: ModelCodecs) -> Self {
+        self.codecs = codecs;
+        self
+    }
+
+    /// Other limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: LoadLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Only artifacts that bear the signature of one of these keys; without a key, none.
+    #[cfg(feature = "signing")]
+    #[must_use]
+    pub fn signed_by(mut self, keys: impl IntoIterator<Item = PublicKey>) -> Self {
+        self.trusted = Some(keys.into_iter().collect());
+        self
+    }
+}

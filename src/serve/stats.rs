@@ -1,0 +1,345 @@
+//! What a version answered, how fast, and how often it could not.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Reader};
+use crate::error::{Error, Result};
+use crate::evaluate::Decision;
+use crate::ids::ModelRef;
+use crate::serve::{FallbackCause, InputFlags};
+use crate::stats::{LatencyHistogram, ScoreHistogram};
+
+/// What one version did in one slot. Additive: [`merge`](Self::merge). Answered requests are those that are no error.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServingStats {
+    /// Requests that it was to answer.
+    pub requests: u64,
+    /// Of these, rows that were rejected: of another width, or by the slot's policy.
+    pub errors: u64,
+    /// Of these, answered by the fallback model or the constant, by cause: error, no score, panic.
+    pub fallbacks: [u64; 3],
+    /// Of the fallbacks, those where no fallback model gave a score either, and the constant answered.
+    pub constants: u64,
+    /// Requests of other versions that it answered as their fallback.
+    pub stood_in: u64,
+    /// Answered requests by decision: approve, review, decline.
+    pub decisions: [u64; 3],
+    /// Answered requests whose reasons were asked for and could not be had.
+    pub without_reasons: u64,
+    /// Values of answered requests.
+    pub values: u64,
+    /// Of these, missing.
+    pub missing: u64,
+    /// Of these, infinite, out of range, or no code of their kind.
+    pub irregular: u64,
+    /// Scores that it gave, those as a shadow or a fallback too.
+    pub scores: ScoreHistogram,
+    /// Requests that it scored as a shadow, with or without success.
+    pub shadowed: u64,
+    /// Latencies in nanoseconds, of the requests whose latency was taken.
+    pub latency: LatencyHistogram,
+    latency_nanos: u128,
+}
+
+impl ServingStats {
+    /// Adds what the version did elsewhere or at another time.
+    pub fn merge(&mut self, other: &ServingStats) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.constants += other.constants;
+        self.stood_in += other.stood_in;
+        self.without_reasons += other.without_reasons;
+        self.values += other.values;
+        self.missing += other.missing;
+        self.irregular += other.irregular;
+        self.shadowed += other.shadowed;
+        self.latency_nanos += other.latency_nanos;
+        let pairs = self.fallbacks.iter_mut().zip(&other.fallbacks);
+        pairs.chain(self.decisions.iter_mut().zip(&other.decisions)).for_each(|(a, b)| *a += b);
+        self.scores.merge(&other.scores);
+        self.latency.merge(&other.latency);
+    }
+
+    /// Share of requests that were errors; `None` without requests.
+    pub fn error_rate(&self) -> Option<f64> {
+        share(self.errors, self.requests)
+    }
+
+    /// Share of requests that the version could not answer itself; `None` without requests.
+    pub fn fallback_rate(&self) -> Option<f64> {
+        share(self.fallbacks.iter().sum(), self.requests)
+    }
+
+    /// Share of values that were missing; `None` without values.
+    pub fn missing_rate(&self) -> Option<f64> {
+        share(self.missing, self.values)
+    }
+
+    /// Mean latency in nanoseconds; `None` if none was taken.
+    pub fn mean_latency(&self) -> Option<f64> {
+        let n = self.latency.count();
+        (n > 0).then(|| self.latency_nanos as f64 / n as f64)
+    }
+
+    pub(super) fn record_error(&mut self) {
+        self.requests += 1;
+        self.errors += 1;
+    }
+
+    #[inline]
+    pub(super) fn record_answer(
+        &mut self,
+        decision: Decision,
+        values: usize,
+        inputs: InputFlags,
+        outcome: std::result::Result<f64, FallbackCause>,
+    ) {
+        self.requests += 1;
+        self.decisions[decision as usize] += 1;
+        self.values += values as u64;
+        self.missing += u64::from(inputs.missing);
+        self.irregular += u64::from(inputs.infinite) + u64::from(inputs.out_of_range);
+        match outcome {
+            Ok(score) => self.scores.record(score),
+            Err(cause) => self.fallbacks[cause as usize] += 1,
+        }
+    }
+
+    pub(super) fn record_stood_in(&mut self, score: f64) {
+        self.stood_in += 1;
+        self.scores.record(score);
+    }
+
+    pub(super) fn record_shadow(&mut self, score: Option<f64>) {
+        self.shadowed += 1;
+        if let Some(score) = score {
+            self.scores.record(score);
+        }
+    }
+
+    pub(super) fn record_latency(&mut self, nanos: u64) {
+        self.latency.record(nanos);
+        self.latency_nanos += u128::from(nanos);
+    }
+}
+
+fn share(part: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| part as f64 / of as f64)
+}
+
+/// What all versions of all slots did, as of one moment in one process; those of several processes
+/// [merge](Self::merge) into one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceStats {
+    /// By slot and version.
+    pub slots: BTreeMap<String, BTreeMap<ModelRef, ServingStats>>,
+}
+
+const WHAT: &str = "serving statistics";
+const MAGIC: &[u8; 8] = b"RSKSRV\x01\n";
+
+/// No counter gets this far; the bound keeps sums of what strangers wrote from running over.
+const MOST: u64 = 1 << 48;
+
+/// What is written of a version; another version of it, another magic.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    slot: String,
+    version: ModelRef,
+    /// In the order of [`ServingStats`].
+    counts: [u64; 9],
+    fallbacks: [u64; 3],
+    decisions: [u64; 3],
+    scores: (Vec<u64>, u128),
+    /// Buckets that are not empty.
+    latencies: Vec<(u32, u64)>,
+    latency_max: u64,
+    latency_nanos: u128,
+}
+
+impl ServiceStats {
+    /// Adds what another process counted.
+    pub fn merge(&mut self, other: &ServiceStats) {
+        for (slot, versions) in &other.slots {
+            let mine = self.slots.entry(slot.clone()).or_default();
+            for (version, stats) in versions {
+                mine.entry(version.clone()).or_default().merge(stats);
+            }
+        }
+    }
+
+    /// Bytes for another process: a magic number with the version of the format, a block per slot and version, a CRC-32.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for (slot, versions) in &self.slots {
+            for (version, stats) in versions {
+                let written = Written::of(slot, version, stats);
+                codec::write_block(&mut bytes, &codec::encode(&written));
+            }
+        }
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made these bytes of. Allocates in proportion to the bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let corrupt = |reason: &str| Error::corrupt(WHAT, reason);
+        let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("end too early"))?;
+        let rest =
+            body.strip_prefix(MAGIC).ok_or_else(|| corrupt("are none, or of another version"))?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+            return Err(corrupt("have been changed (CRC-32)"));
+        }
+        let (mut reader, mut stats) = (Reader::new(WHAT, rest), ServiceStats::default());
+        while reader.remaining() > 0 {
+            let written: Written = codec::decode(reader.block()?, WHAT)?;
+            let (slot, version, read) =
+                written.read().ok_or_else(|| corrupt("a histogram cannot be"))?;
+            if stats.slots.entry(slot).or_default().insert(version, read).is_some() {
+                return Err(corrupt("a version is there twice"));
+            }
+        }
+        Ok(stats)
+    }
+}
+
+impl Written {
+    fn of(slot: &str, version: &ModelRef, stats: &ServingStats) -> Self {
+        let ServingStats { requests, errors, constants, stood_in, .. } = *stats;
+        let ServingStats { without_reasons, values, missing, irregular, shadowed, .. } = *stats;
+        let counts = [
+            requests,
+            errors,
+            constants,
+            stood_in,
+            without_reasons,
+            values,
+            missing,
+            irregular,
+            shadowed,
+        ];
+        let (bins, steps) = stats.scores.parts();
+        let latencies = (0..).zip(stats.latency.counts()).filter(|(_, count)| **count > 0);
+        Written {
+            slot: slot.to_owned(),
+            version: version.clone(),
+            counts,
+            fallbacks: stats.fallbacks,
+            decisions: stats.decisions,
+            scores: (bins.to_vec(), steps),
+            latencies: latencies.map(|(bucket, count)| (bucket, *count)).collect(),
+            latency_max: stats.latency.max(),
+            latency_nanos: stats.latency_nanos,
+        }
+    }
+
+    /// `None` for histograms that cannot be.
+    fn read(self) -> Option<(String, ModelRef, ServingStats)> {
+        let scalars = self.counts.iter().chain(&self.fallbacks).chain(&self.decisions);
+        let latencies = self.latencies.iter().map(|(_, count)| count);
+        if scalars.chain(&self.scores.0).chain(latencies).any(|count| *count > MOST) {
+            return None;
+        }
+        let mut latencies = vec![0; LatencyHistogram::default().counts().len()];
+        for (bucket, count) in self.latencies {
+            *latencies.get_mut(bucket as usize)? = count;
+        }
+        let [
+            requests,
+            errors,
+            constants,
+            stood_in,
+            without_reasons,
+            values,
+            missing,
+            irregular,
+            shadowed,
+        ] = self.counts;
+        let stats = ServingStats {
+            requests,
+            errors,
+            fallbacks: self.fallbacks,
+            constants,
+            stood_in,
+            decisions: self.decisions,
+            without_reasons,
+            values,
+            missing,
+            irregular,
+            scores: ScoreHistogram::from_parts(&self.scores.0, self.scores.1)?,
+            shadowed,
+            latency: LatencyHistogram::from_counts(latencies, self.latency_max),
+            latency_nanos: self.latency_nanos.min(u128::from(u64::MAX) << 32),
+        };
+        Some((self.slot, self.version, stats))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats() -> ServiceStats {
+        let mut one = ServingStats::default();
+        let inputs = InputFlags { missing: 2, infinite: 1, ..InputFlags::default() };
+        one.record_answer(Decision::Decline, 5, inputs, Ok(0.75));
+        one.record_answer(Decision::Review, 5, InputFlags::default(), Err(FallbackCause::Panic));
+        one.record_error();
+        one.record_latency(700);
+        one.record_shadow(Some(0.5));
+        let version = ModelRef { name: "m".into(), version: 3 };
+        let versions = BTreeMap::from([(version, one)]);
+        ServiceStats { slots: BTreeMap::from([("cards".into(), versions)]) }
+    }
+
+    #[test]
+    fn bytes_round_trip_and_merge_adds_up() {
+        let stats = stats();
+        let mut both = ServiceStats::from_bytes(&stats.to_bytes()).unwrap();
+        assert_eq!(both, stats);
+        both.merge(&stats);
+        let sum = both.slots["cards"].values().next().unwrap();
+        assert_eq!((sum.requests, sum.errors, sum.fallbacks), (6, 2, [0, 0, 2]));
+        assert_eq!((sum.decisions, sum.missing_rate()), ([0, 2, 2], Some(0.2)));
+        assert_eq!((sum.latency.count(), sum.mean_latency()), (2, Some(700.0)));
+        assert_eq!((sum.error_rate(), sum.fallback_rate()), (Some(2.0 / 6.0), Some(2.0 / 6.0)));
+        assert_eq!(ServingStats::default().error_rate(), None);
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_found() {
+        let bytes = stats().to_bytes();
+        for end in 0..bytes.len() {
+            assert!(ServiceStats::from_bytes(&bytes[..end]).is_err());
+        }
+        for bit in 0..8 * bytes.len() {
+            let mut broken = bytes.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(ServiceStats::from_bytes(&broken).is_err());
+        }
+    }
+
+    #[test]
+    fn blocks_that_lie_under_a_repaired_checksum_are_refused() {
+        let stats = stats();
+        let (version, of) = stats.slots["cards"].iter().next().unwrap();
+        let with = |change: fn(&mut Written)| {
+            let mut written = Written::of("cards", version, of);
+            change(&mut written);
+            let mut bytes = MAGIC.to_vec();
+            codec::write_block(&mut bytes, &codec::encode(&written));
+            bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+            ServiceStats::from_bytes(&bytes)
+        };
+        assert!(with(|_| ()).is_ok());
+        assert!(with(|w| w.latencies.push((u32::MAX, 1))).is_err());
+        assert!(with(|w| w.latencies.extend([(1, u64::MAX), (2, u64::MAX)])).is_err());
+        assert!(with(|w| w.scores.1 = u128::MAX).is_err());
+        assert!(with(|w| w.scores.0.truncate(3)).is_err());
+    }
+}

@@ -1,0 +1,305 @@
+//! The ways in for bytes from outside. Each takes any bytes, mends their checksums so that what lies behind is reached,
+//! and panics if the library does what it must not: panic, take more memory than the bytes allow, accept what it then
+//! writes differently.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use riskcycle::dataset::{CsvFeature, CsvLayout};
+use riskcycle::drift::ReferenceProfile;
+use riskcycle::event::CsvSource;
+use riskcycle::experiment::{
+    AnalysisPlan, Experiment, ExperimentConfig, ExperimentStatistics, ExposureToken, Metric, Mode,
+    RecorderConfig, RoutingConfig,
+};
+use riskcycle::feature::{OnlineConfig, OnlineFeatures};
+use riskcycle::model::{
+    CalibratedModel, GoldenRows, ImportOptions, LogisticModel, MissingValue, Model, ModelCodecs,
+    PipelineModel, Scorecard, TreeEnsemble, TreeRange,
+};
+use riskcycle::registry::{Artifact, DirectoryRegistryLog, LoadOptions, RegistryLog};
+use riskcycle::testing::handbook::{self, Transaction};
+use riskcycle::train::{JsonLinesRunLog, JsonLinesTuningJournal, RunLog, TuningJournal};
+use riskcycle::{Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp};
+
+use super::meter::bounded;
+
+/// Memory per byte that a binary format may take.
+const BINARY: usize = 4;
+/// Memory per byte that a text may take: `1,` is two bytes and becomes a number of eight in lists that double.
+const TEXT: usize = 64;
+
+/// Kinds of models, by the first byte of [`model`]'s input.
+pub const KINDS: [&str; 5] = [
+    LogisticModel::KIND,
+    Scorecard::KIND,
+    TreeEnsemble::KIND,
+    PipelineModel::KIND,
+    CalibratedModel::KIND,
+];
+
+/// What models in seeds take: every kind of column.
+pub fn schema() -> FeatureSchema {
+    let housing = Categories::new(["rent", "own", "free"]).unwrap();
+    FeatureSchema::with_kinds([
+        ("amount", FeatureKind::Numeric),
+        ("night", FeatureKind::Boolean),
+        ("housing", FeatureKind::Categorical(housing)),
+    ])
+    .unwrap()
+}
+
+/// An artifact, its lengths, checksums and seal mended.
+pub fn artifact(bytes: &[u8]) {
+    let bytes = mended_artifact(bytes);
+    let options = LoadOptions::default();
+    let loaded = bounded("an artifact", BINARY, &bytes, |b| Artifact::from_bytes(b, &options));
+    if let Ok(artifact) = loaded {
+        use_model(artifact.model.as_ref());
+        let again = artifact.to_bytes();
+        let loaded = Artifact::from_bytes(&again, &options).expect("what was loaded loads again");
+        assert_eq!(loaded.to_bytes(), again, "writing is not stable");
+    }
+}
+
+/// A model's bytes behind a byte for its kind.
+pub fn model(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    let kind = KINDS[usize::from(*kind) % KINDS.len()];
+    let codecs = ModelCodecs::default();
+    let decode = |bytes: &[u8]| codecs.decode(kind, schema(), bytes);
+    if let Ok(model) = bounded(kind, BINARY, bytes, decode) {
+        use_model(model.as_ref());
+        let again = model.to_bytes();
+        let decoded = decode(&again).expect("what was decoded decodes again");
+        assert_eq!(decoded.to_bytes(), again, "{kind}: writing is not stable");
+    }
+}
+
+/// A model file of another library behind a byte for the library and the options.
+pub fn foreign(bytes: &[u8]) {
+    let Some((way, bytes)) = bytes.split_first() else { return };
+    let options = ImportOptions {
+        missing: [None, Some(MissingValue::Nan), Some(MissingValue::Value(0.0))]
+            [usize::from(way / 4 % 3)],
+        trees: (way / 16 % 2 == 1).then_some(TreeRange::All),
+        link: None,
+    };
+    let import = |bytes: &[u8]| match way % 4 {
+        0 => TreeEnsemble::from_xgboost(bytes, &options),
+        1 => TreeEnsemble::from_lightgbm(bytes, &options),
+        2 => TreeEnsemble::from_scikit_learn(bytes),
+        _ => {
+            let golden = GoldenRows::from_json(bytes)?;
+            let rows = golden.rows().len() / golden.expected().len();
+            assert_eq!(golden.rows().len(), rows * golden.expected().len());
+            Err(riskcycle::Error::Empty { what: "not a model".into() })
+        }
+    };
+    if let Ok(model) = bounded("an import", TEXT, bytes, import) {
+        use_model(&model);
+        let again = model.to_bytes();
+        let decoded = TreeEnsemble::from_bytes(model.schema().clone(), &again);
+        assert!(decoded.expect("what was imported can be kept") == model);
+    }
+}
+
+/// What processes hand each other, behind a byte that says what it is.
+pub fn state(bytes: &[u8]) {
+    let Some((way, bytes)) = bytes.split_first() else { return };
+    match way % 4 {
+        0 => snapshot(bytes),
+        1 => {
+            let bytes = with_crc(bytes);
+            let config = RecorderConfig { requests: 64, units: 64, days: 40 };
+            let read = |b: &[u8]| ExperimentStatistics::from_bytes(&EXPERIMENT, config, b);
+            // A phase's sums are some ten kilobytes however few bytes follow, so its bound is above a mebibyte.
+            let (read, peak) = super::meter::metered(|| read(&bytes));
+            assert!(peak <= BINARY * bytes.len() + (8 << 20), "statistics took {peak} bytes");
+            if let Ok(statistics) = read {
+                let again = statistics.to_bytes();
+                let read = ExperimentStatistics::from_bytes(&EXPERIMENT, config, &again);
+                assert_eq!(read.expect("what was read reads again").to_bytes(), again);
+                let _ = EXPERIMENT.report(&statistics, Timestamp::from_date(2026, 3, 1));
+            }
+        }
+        2 => {
+            let bytes = with_crc(bytes);
+            if let Ok(token) = bounded("a token", BINARY, &bytes, ExposureToken::from_bytes) {
+                assert_eq!(token.to_bytes()[..], bytes);
+            }
+        }
+        _ => {
+            let bytes = with_crc(bytes);
+            let read = bounded("a profile", BINARY, &bytes, ReferenceProfile::from_bytes);
+            if let Ok(profile) = read {
+                assert_eq!(profile.to_bytes(), bytes);
+            }
+        }
+    }
+}
+
+/// A file behind a byte that says what it is: text, or an entry of a registry's log.
+pub fn text(bytes: &[u8]) {
+    let Some((way, bytes)) = bytes.split_first() else { return };
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+        std::env::temp_dir().join(format!("riskcycle-hostile-{}", std::process::id()))
+    });
+    std::fs::write(&*FILE, bytes).unwrap();
+    // A gzipped line may be a thousand times as long as its bytes, in a buffer that doubles; a file is read in pieces.
+    let limit = 2200 * bytes.len() + (2 << 20);
+    let ((), peak) = super::meter::metered(|| match way % 5 {
+        0 => {
+            if let Ok(mut source) = CsvSource::open(&*FILE, &["id", "amount", "note"]) {
+                while let Ok(Some(row)) = source.next_row() {
+                    let _ = (row.u64(0), row.i64(0), row.f64(1), row.flag(1), row.money(1, 2));
+                    let _ = row.text(2);
+                }
+            }
+        }
+        1 => {
+            let mut layout = CsvLayout::new("label", "1");
+            layout.features = vec![
+                CsvFeature::numeric("amount"),
+                CsvFeature::boolean("night"),
+                CsvFeature::categorical("housing"),
+            ];
+            layout.time_seconds = Some("time".into());
+            let _ = layout.read(&*FILE);
+        }
+        2 => {
+            if let Ok(mut journal) = JsonLinesTuningJournal::open(&*FILE) {
+                let _ = journal.entries();
+            }
+        }
+        3 => {
+            if let Ok(log) = JsonLinesRunLog::open(&*FILE) {
+                let _ = log.runs();
+            }
+        }
+        _ => {
+            static LOG: LazyLock<DirectoryRegistryLog> =
+                LazyLock::new(|| DirectoryRegistryLog::open(FILE.with_extension("log")).unwrap());
+            std::fs::write(LOG.path(1), bytes).unwrap();
+            let _ = LOG.read(0, 2);
+        }
+    });
+    assert!(peak <= limit, "a text of {} bytes took {peak} bytes of memory at once", bytes.len());
+}
+
+/// A snapshot of live features without its seal; then life goes on from it.
+fn snapshot(bytes: &[u8]) {
+    /// The magic and the definition's fingerprint.
+    const HEAD: usize = 21 + 32;
+    static FEATURES: LazyLock<OnlineFeatures<Transaction>> = LazyLock::new(features);
+    static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| features().snapshot());
+    let mut mended = bytes.to_vec();
+    mended.resize(bytes.len().max(HEAD), 0);
+    mended[..HEAD].copy_from_slice(&EMPTY[..HEAD]);
+    let seal = Digest::of(&mended);
+    mended.extend(seal.as_bytes());
+    // A key takes 16 numbers of bookkeeping for each of its windows, however few events follow.
+    let (restored, peak) = super::meter::metered(|| FEATURES.restore(&mended));
+    let limit = 16 * mended.len() + (2 << 20);
+    assert!(peak <= limit, "a snapshot of {} bytes took {peak} bytes", mended.len());
+    if restored.is_ok() {
+        let mut row = vec![0.0; FEATURES.schema().n_features()];
+        let event = transaction(1_000_000, 0);
+        let _ = FEATURES.observe(&event, &mut row);
+        let _ = FEATURES.label(&event, true);
+    }
+}
+
+/// Live features of the handbook, nothing seen yet.
+pub fn features() -> OnlineFeatures<Transaction> {
+    let plan = handbook::features().bind(&handbook::events()).unwrap();
+    plan.online(OnlineConfig::default()).unwrap()
+}
+
+/// The `i`-th transaction, of one of a few customers and terminals.
+pub fn transaction(i: u64, customer: u32) -> Transaction {
+    Transaction {
+        id: i,
+        at: handbook::START.plus(std::time::Duration::from_secs(600 * i)),
+        customer,
+        terminal: customer + 1,
+        cents: (i % 97) as i64 * 100,
+        fraud: i % 11 == 3,
+    }
+}
+
+/// An experiment of two arms that has started.
+pub static EXPERIMENT: LazyLock<Arc<Experiment>> = LazyLock::new(|| {
+    let arm = |version| ModelRef { name: "m".into(), version };
+    let config = ExperimentConfig {
+        name: "hostile".into(),
+        arms: vec![arm(1), arm(2)],
+        routing: RoutingConfig::new("hostile", &[500_000, 500_000]),
+        mode: Mode::AbTest,
+        plan: AnalysisPlan::new(Metric::UnitBadRate, 4000, 9000),
+    };
+    let anna = Signature::new("anna", "test", Timestamp::from_date(2026, 1, 5));
+    let experiment = Experiment::new(config, anna).unwrap();
+    experiment.start(anna).unwrap();
+    Arc::new(experiment)
+});
+
+/// Scores rows of the values where things go wrong.
+fn use_model(model: &dyn Model) {
+    let values = [f64::NAN, 0.0, -0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY, 1e-40, 2.5];
+    let width = model.schema().n_features();
+    let rows: Vec<f64> = (0..9 * width).map(|i| values[(i + i / width) % values.len()]).collect();
+    let mut scores = [0.5; 9];
+    model.score(&rows, &mut scores).expect("rows of the right width");
+    let (mut one, row) = ([0.5], &rows[..width]);
+    model.score(row, &mut one).expect("a row of the right width");
+    assert_eq!(one[0].is_nan(), scores[0].is_nan());
+    assert!(one[0].is_nan() || one[0].to_bits() == scores[0].to_bits(), "a batch scores otherwise");
+}
+
+fn with_crc(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes[..bytes.len().saturating_sub(4)].to_vec();
+    bytes.extend(crc32(&bytes).to_le_bytes());
+    bytes
+}
+
+/// The bytes with the length, all checksums and the seal that an artifact of this content has.
+pub fn mended_artifact(bytes: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 24;
+    const ENTRY: usize = 16;
+    const SEAL: usize = 32;
+    let mut bytes = bytes.to_vec();
+    if bytes.len() < HEADER + SEAL {
+        return bytes;
+    }
+    let end = bytes.len() - SEAL;
+    let length = bytes.len() as u64;
+    bytes[16..24].copy_from_slice(&length.to_le_bytes());
+    let n = usize::from(u16::from_le_bytes([bytes[10], bytes[11]]));
+    let table = HEADER + n * ENTRY;
+    if table <= end {
+        let mut start = table;
+        for entry in (HEADER..table).step_by(ENTRY) {
+            let length = u64::from_le_bytes(bytes[entry + 8..entry + 16].try_into().unwrap());
+            let section = usize::try_from(length).ok().and_then(|n| start.checked_add(n));
+            let Some(stop) = section.filter(|stop| *stop <= end) else { break };
+            let checksum = crc32(&bytes[start..stop]);
+            bytes[entry + 4..entry + 8].copy_from_slice(&checksum.to_le_bytes());
+            start = stop;
+        }
+        let header = [&bytes[..12], &bytes[16..table]].concat();
+        bytes[12..16].copy_from_slice(&crc32(&header).to_le_bytes());
+    }
+    let seal = Digest::of(&bytes[..end]);
+    bytes[end..].copy_from_slice(seal.as_bytes());
+    bytes
+}
+
+/// CRC-32 (IEEE 802.3), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+        })
+    })
+}

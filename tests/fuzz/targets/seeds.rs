@@ -1,0 +1,16 @@
+//! Writes what the fuzzer starts from: `seeds <folder>` makes a folder of valid files for every target.
+
+use std::fs;
+use std::path::PathBuf;
+
+fn main() -> std::io::Result<()> {
+    let root = PathBuf::from(std::env::args().nth(1).expect("a folder to write to"));
+    for (target, seeds) in riskcycle_fuzz::seeds::all() {
+        let folder = root.join(target);
+        fs::create_dir_all(&folder)?;
+        for (i, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{i}")), seed)?;
+        }
+    }
+    Ok(())
+}
