@@ -585,7 +585,7 @@ fn tree(schema: &FeatureSchema) -> TreeEnsemble {
         left: 1,
         right: 2,
     };
-    let root = TreeNode { split: Some(split), value: 0.25, cover: 16.0, gain: 1.0 };
+    let root = TreeNode { split: Some(Box::new(split)), value: 0.25, cover: 16.0, gain: 1.0 };
     let nodes = vec![root, TreeNode::leaf(0.1, 10.0), TreeNode::leaf(0.5, 6.0)];
     TreeEnsemble::new(schema.clone(), vec![Tree::new(nodes).unwrap()], Output::SHARES).unwrap()
 }

@@ -160,7 +160,7 @@ fn tree(draw: &mut Draw, shape: Shape) -> Tree {
         let at: usize = leaves.swap_remove(which);
         let (one, other) = (nodes.len(), nodes.len() + 1);
         let (left, right) = if draw.one_in(2) { (one, other) } else { (other, one) };
-        nodes[at].split = Some(split(draw, shape, left as u32, right as u32));
+        nodes[at].split = Some(Box::new(split(draw, shape, left as u32, right as u32)));
         leaves.extend([one, other]);
         nodes.push(leaf(draw));
         nodes.push(leaf(draw));
@@ -361,7 +361,7 @@ fn categories_differ_by_more_than_a_key_can_hold_and_still_score() {
             left: 1,
             right: 2,
         };
-        let root = TreeNode { split: Some(split), value: 0.0, cover: 2.0, gain: 1.0 };
+        let root = TreeNode { split: Some(Box::new(split)), value: 0.0, cover: 2.0, gain: 1.0 };
         vec![root, TreeNode::leaf(f64::from(code), 1.0), TreeNode::leaf(0.0, 1.0)]
     };
     let trees = (0..2000).map(|code| Tree::new(nodes(code)).unwrap()).collect();
