@@ -136,7 +136,8 @@ fn split(draw: &mut Draw, shape: Shape, left: u32, right: u32) -> Split {
     } else {
         Question::AtMost(threshold(draw, shape.thresholds))
     };
-    let low = draw.number();
+    // Few enough for all the rules about what is missing that an ensemble may have.
+    let low = draw.below(20) as f64 - 10.0;
     let bands = [Band::ZERO, Band { low, high: low + 1.0 }, Band { low: 2.0, high: 2.0 }];
     Split {
         feature: draw.below(shape.n_features) as u32,
