@@ -177,18 +177,18 @@ fn changed_shares(table: &mut Table) {
     for _ in 0..RUNS {
         let mut phases: Vec<(f64, [u64; 2])> = vec![(0.5, [0, 0])];
         let mut crossed = [false; 2];
-        for event in 1..=500 {
+        for event in 1..=1000 {
             let (share, counts) = phases.last_mut().expect("a first phase");
             counts[usize::from(random.uniform() < *share)] += 1;
             let (share, counts) = (*share, *counts);
-            let start = EventProcess::new(50.0).expect("a positive strength");
+            let start = EventProcess::new(20.0).expect("a positive strength");
             let all = phases.iter().fold(start, |process, (share, counts)| {
                 process.with_events(*share, counts[0], counts[1]).expect("a share within 0 to 1")
             });
             crossed[0] |= all.ln_e() >= -ALPHA.ln();
-            crossed[1] |= process(50.0, share, counts[0], counts[1]).ln_e() >= -ALPHA.ln();
-            if event % 100 == 0 {
-                let lucky = (counts[1] as f64) < share * 100.0;
+            crossed[1] |= process(20.0, share, counts[0], counts[1]).ln_e() >= -ALPHA.ln();
+            if event % 200 == 0 {
+                let lucky = (counts[1] as f64) < share * 200.0;
                 phases.push((if lucky { 0.8 } else { 0.2 }, [0, 0]));
             }
         }
@@ -381,12 +381,33 @@ fn clusters(table: &mut Table) {
 
 /// A champion that blocks what it finds suspicious, and a challenger in its shadow, seen through the labels that are left.
 fn selective_labels(table: &mut Table) {
-    table.title("Blocked requests have no label; 5 % are let through");
-    const ROWS: u64 = 400_000;
+    const RUNS: u32 = 24;
+    table.title("Blocked requests have no label, 5 % are let through: mean over 24 runs of 200,000");
+    let mut random = Random(6);
+    let mut sums = [[0.0; 2]; 3];
+    for run in 0..RUNS {
+        let seen = seen_through_a_block(&format!("selective {run}"), &mut random);
+        sums.as_flattened_mut().iter_mut().zip(seen.as_flattened()).for_each(|(sum, x)| *sum += x);
+    }
+    let [truth, report, approved] = sums.map(|of| of.map(|sum| sum / f64::from(RUNS)));
+    for (i, name) in ["precision", "recall"].into_iter().enumerate() {
+        table.line(&format!("{name}, true"), truth[i], Promise::Shown);
+        let bias = (report[i] - truth[i]).abs();
+        table.line(&format!("{name}, bias of the report"), bias, Promise::AtMost(0.02));
+        let bias = (approved[i] - truth[i]).abs();
+        // It is recall that this block hides the most of.
+        let promise = if name == "recall" { Promise::AtLeast(0.1) } else { Promise::Shown };
+        table.line(&format!("{name}, bias of approved only"), bias, promise);
+    }
+}
+
+/// Precision and recall of the challenger: true, in the report, and of approved requests only.
+fn seen_through_a_block(salt: &str, random: &mut Random) -> [[f64; 2]; 3] {
+    const ROWS: u64 = 200_000;
     let at = Timestamp::default();
     let sign = Signature::new("bench", "bench", at);
     let version = |version| ModelRef { name: "m".into(), version };
-    let routing = RoutingConfig::new("selective", &[1_000_000, 0]);
+    let routing = RoutingConfig::new(salt, &[1_000_000, 0]);
     let config = ExperimentConfig {
         name: "selective labels".into(),
         arms: vec![version(1), version(2)],
@@ -398,7 +419,6 @@ fn selective_labels(table: &mut Table) {
     experiment.start(sign).expect("a draft");
     let room = RecorderConfig { requests: ROWS as usize, units: 50_000, days: 2 };
     let mut statistics = ExperimentStatistics::new(&experiment, room).expect("room");
-    let mut random = Random(6);
     let (mut truth, mut approved) = ([0.0; 3], [0.0; 3]);
     for request in 0..ROWS {
         let bad = random.uniform() < 0.0325;
@@ -421,23 +441,12 @@ fn selective_labels(table: &mut Table) {
         }
     }
     let report = experiment.report(&statistics, at.plus(days(60)));
-    let weighted = |metric: Metric| {
+    let reported = |metric: Metric| {
         let mut metrics = report.arms[1].metrics.iter();
         metrics.find(|(other, _)| *other == metric).and_then(|(_, value)| *value).expect("labels")
     };
-    let precision = |counts: [f64; 3]| counts[0] / counts[1];
-    let recall = |counts: [f64; 3]| counts[0] / counts[2];
-    table.line("precision, true", precision(truth), Promise::Shown);
-    table.line("recall, true", recall(truth), Promise::Shown);
-    let bias = |seen: f64, truth: f64| (seen - truth).abs();
-    let of_report = bias(weighted(Metric::Precision), precision(truth));
-    table.line("precision, bias of the report", of_report, Promise::AtMost(0.02));
-    let of_report = bias(weighted(Metric::Recall), recall(truth));
-    table.line("recall, bias of the report", of_report, Promise::AtMost(0.02));
-    let of_approved = bias(precision(approved), precision(truth));
-    table.line("precision, bias of approved only", of_approved, Promise::Shown);
-    let of_approved = bias(recall(approved), recall(truth));
-    table.line("recall, bias of approved only", of_approved, Promise::AtLeast(0.1));
+    let of = |[found, alerts, bad]: [f64; 3]| [found / alerts, found / bad];
+    [of(truth), [reported(Metric::Precision), reported(Metric::Recall)], of(approved)]
 }
 
 fn coverage(table: &mut Table) {
