@@ -91,7 +91,7 @@ fn run(path: Option<&Path>) -> Result<()> {
     let (first, evidence) = &registered[0];
     registry.ship(first, SLOT, evidence.clone(), approval)?;
     let versions: Vec<ModelRef> = registered.iter().map(|(of, _)| of.model.clone()).collect();
-    let challenger = &versions[1];
+    let (champion, challenger) = (&versions[0], &versions[1]);
 
     println!("2  the plan, fixed before the first transaction");
     let experiment = Arc::new(Experiment::new(

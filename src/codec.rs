@@ -190,7 +190,7 @@ mod tests {
         struct List(#[serde(deserialize_with = "modest")] Vec<f64>);
         let claim = encode(&(1_u64 << 16));
         assert!(decode::<List>(&claim, "test").is_err());
-        assert_eq!(decode::<List>(&encode(&[0.5, 2.0][..]), "test").unwrap().0, [0.5, 2.0]);
+        assert_eq!(decode::<List>(&encode(&vec![0.5, 2.0]), "test").unwrap().0, [0.5, 2.0]);
         let mut bytes = encode(&("champion".to_owned(), 3u32));
         assert!(decode::<(String, u32)>(&bytes, "test").is_ok());
         assert!(decode::<(String, u32)>(&bytes[..bytes.len() - 1], "test").is_err());

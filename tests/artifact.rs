@@ -192,16 +192,16 @@ fn kinds() -> Vec<(&'static str, Arc<dyn Trainer>)> {
     let impute = || Transform::Impute(Imputation::Median);
     let raw = vec![Transform::FlagMissing, impute(), Transform::OneHot];
     let woe = vec![Transform::WeightOfEvidence(BinningConfig::default())];
-    let pipeline = Pipeline::new(vec![impute()], logistic.clone());
+    let shares = || Pipeline::new(vec![Transform::FrequencyEncode, impute()], logistic.clone());
     vec![
-        ("logistic", Arc::new(Pipeline::new(vec![impute()], logistic.clone()))),
+        ("logistic", Arc::new(shares())),
         ("one_hot", Arc::new(Pipeline::new(raw, logistic.clone()))),
-        ("weight_of_evidence", Arc::new(Pipeline::new(woe, logistic))),
+        ("weight_of_evidence", Arc::new(Pipeline::new(woe, logistic.clone()))),
         ("scorecard", Arc::new(ScorecardTrainer::new(ScorecardConfig::default()).unwrap())),
         ("tree", Arc::new(DecisionTree::new(tree).unwrap())),
         ("forest", Arc::new(RandomForest::new(forest).unwrap())),
         ("boosting", Arc::new(GradientBoosting::new(boosting).unwrap())),
-        ("calibrated", Arc::new(Isotonic(pipeline))),
+        ("calibrated", Arc::new(Isotonic(shares()))),
     ]
 }
 

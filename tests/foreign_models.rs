@@ -256,7 +256,8 @@ fn own(library: &str, output: Output, also_missing: Option<Band>) -> TreeEnsembl
         left,
         right: left + 1,
     };
-    let inner = |split| TreeNode { split: Some(Box::new(split)), value: 0.1, cover: 9.0, gain: 2.5 };
+    let inner =
+        |split| TreeNode { split: Some(Box::new(split)), value: 0.1, cover: 9.0, gain: 2.5 };
     let sets = also_missing.is_none();
     let trees = (0..4_u32).map(|t| {
         let threshold = f64::from(t) * 0.7 - 1.0;

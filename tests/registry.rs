@@ -391,9 +391,10 @@ fn any_flipped_bit_or_missing_entry_of_a_kept_log_is_found() {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, &damaged).unwrap();
-            let error = opened().expect_err("a flipped bit went unnoticed");
+            let error = log.read(seq - 1, 1).expect_err("a flipped bit went unnoticed");
             assert!(matches!(error, Error::Corrupt { .. }), "entry {seq}, bit {bit}: {error}");
         }
+        assert!(matches!(opened(), Err(Error::Corrupt { .. })), "entry {seq} is not looked at");
         for end in [0, bytes.len() / 2, bytes.len() - 1] {
             fs::write(&path, &bytes[..end]).unwrap();
             assert!(matches!(opened(), Err(Error::Corrupt { .. })), "entry {seq} cut at {end}");

@@ -245,7 +245,7 @@ fn run(options: &Options) -> Result<()> {
     watch.lap("8 to 13 live", replayed.parity.rows, replayed.figure());
     replayed.print();
     print_audit(&registry.audit());
-    AuditEntry::verify(&registry.audit())?;
+    RegistryLogEntry::verify(&registry.audit())?;
 
     report.audit = registry.audit();
     report.alerts = lifecycle

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use riskcycle::alert::Alert;
 use riskcycle::evaluate::EvaluationReport;
-use riskcycle::registry::{AuditEntry, ModelVersion};
+use riskcycle::registry::{ModelVersion, RegistryLogEntry};
 use riskcycle::train::TrainingRecord;
 use riskcycle::{Digest, Error, Result};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) models: Vec<ModelReport>,
     pub(crate) live: Option<Replayed>,
     pub(crate) alerts: Vec<Alert>,
-    pub(crate) audit: Vec<AuditEntry>,
+    pub(crate) audit: Vec<RegistryLogEntry>,
     pub(crate) timings: Vec<Lap>,
 }
 
