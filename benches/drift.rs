@@ -18,7 +18,7 @@ use riskcycle::drift::{
     PageHinkley, PageHinkleyConfig, ProfileConfig, ReferenceProfile, Signal, Stepd, StepdConfig,
     ValueRange,
 };
-use riskcycle::monitor::{Answer, Outcome, Traffic};
+use riskcycle::monitor::{Answer, Gaps, Outcome, Traffic};
 use riskcycle::ndarray::Array2;
 use riskcycle::seed::stable_hash;
 use riskcycle::serve::Decision;
@@ -286,7 +286,7 @@ fn speed() {
         (0..1_000_000u64).for_each(|i| {
             let at = start.plus(Duration::from_micros(i));
             let latency = Duration::from_nanos(5000 + i % 1000);
-            series.record(black_box(&Answer { at, outcome, latency }));
+            series.record(black_box(&Answer { at, outcome, latency, gaps: Gaps::default() }));
         });
     });
     println!("{:<24} {nanos:>10.1} ns", "record an answer");

@@ -6,7 +6,7 @@
 //!
 //! # The walk
 //! The modules stand in the order of a model's life, and each of them uses only those above it. A stage never calls the
-//! next one: it returns what the next one takes. [`lifecycle`] joins them.
+//! next one: it returns what the next one takes. [`lifecycle`] joins them; [`monitoring`] joins those that watch.
 //!
 //! | | module | takes | gives |
 //! |---|---|---|---|
@@ -74,7 +74,8 @@ pub mod drift;
 pub mod alert;
 pub mod retrain;
 
-// The façade: the only one that joins stages.
+// The façades: the only ones that join stages.
+pub mod monitoring;
 pub mod lifecycle;
 
 // The edges: one feature each.

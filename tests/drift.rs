@@ -122,7 +122,9 @@ fn a_difference_must_be_large_and_sure_and_rest_on_rows_enough() {
     assert!(few.features.iter().all(|column| !column.drifted), "{:?}", drifted(&few));
     let fewer_needed = DriftConfig { min_rows: 10, ..DriftConfig::default() };
     let window = DriftWindow::new(Arc::new(profile.clone()), fewer_needed).unwrap();
-    (0..40).for_each(|i| window.observe_row(&row(701, i), None).unwrap());
+    for i in 0..40 {
+        window.observe_row(&row(701, i), None).unwrap();
+    }
     let few = finish(&window);
     assert!(few.features.iter().any(|c| c.psi > 0.1), "the size alone would have called it");
     assert_eq!(drifted(&few), [] as [&str; 0]);
@@ -202,7 +204,9 @@ fn a_segment_that_drifts_is_found_where_the_whole_does_not_show_it() {
     for i in 0..8000 {
         let row = row(950, i);
         let times = if segment(&row) == Some(1) { 3 } else { 1 };
-        (0..times).for_each(|_| window.observe_row(&row, segment(&row)).unwrap());
+        for _ in 0..times {
+            window.observe_row(&row, segment(&row)).unwrap();
+        }
     }
     let mixed = finish(&window);
     assert!(mixed.mix.as_ref().unwrap().drifted && mixed.segments.iter().all(|s| !s.is_drifted()));
@@ -319,7 +323,10 @@ fn what_cannot_be_profiled_or_counted_is_refused() {
     let profile =
         ReferenceProfile::new(&data, &[f64::NAN; 300], &ProfileConfig::default()).unwrap();
     let window = DriftWindow::new(Arc::new(profile), DriftConfig::default()).unwrap();
-    (0..300).for_each(|_| window.observe_row(&[2.0, f64::NAN], None).unwrap());
+    for _ in 0..300 {
+        let gaps = window.observe_row(&[2.0, f64::NAN], None).unwrap();
+        assert_eq!((gaps.missing, gaps.unseen), (1, 0));
+    }
     window.observe_score(None, None).unwrap();
     let report = finish(&window);
     assert_eq!((report.features[0].psi, report.features[0].outside_rate), (0.0, 1.0));
@@ -331,12 +338,18 @@ fn threads_and_order_make_no_difference() {
     let profile = profile(5000);
     let rows: Vec<[f64; 4]> = (0..4000).map(|i| row(31, i)).collect();
     let one = window(&profile);
-    rows.iter().rev().for_each(|row| one.observe_row(row, None).unwrap());
+    for row in rows.iter().rev() {
+        one.observe_row(row, None).unwrap();
+    }
     let many = window(&profile);
     std::thread::scope(|scope| {
         for part in rows.chunks(500) {
             let many = &many;
-            scope.spawn(move || part.iter().for_each(|row| many.observe_row(row, None).unwrap()));
+            scope.spawn(move || {
+                for row in part {
+                    many.observe_row(row, None).unwrap();
+                }
+            });
         }
     });
     assert_eq!(finish(&one), finish(&many));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use riskcycle::monitor::{Cbpe, Estimate, LabelTriangle, OutcomeConfig, OutcomeLedger};
+use riskcycle::monitor::{Cbpe, Estimate, LabelTriangle, Labelled, OutcomeConfig, OutcomeLedger};
 use riskcycle::seed::stable_hash;
 use riskcycle::serve::Decision;
 use riskcycle::{Timestamp, days};
@@ -29,8 +29,8 @@ fn day(n: u64) -> Timestamp {
 fn expected_performance_is_that_of_nannyml() {
     let golden = golden();
     let cbpe = |p: &Value, threshold: f64| {
-        let mut cbpe = Cbpe::new(threshold).unwrap();
-        numbers(p).into_iter().for_each(|p| cbpe.record(p));
+        let mut cbpe = Cbpe::new();
+        numbers(p).into_iter().for_each(|p| cbpe.record(p, p >= threshold));
         cbpe.expected()
     };
     let case = &golden["cbpe"];
@@ -56,11 +56,11 @@ fn expected_performance_is_that_of_nannyml() {
 fn what_is_expected_comes_true_within_its_error_if_probabilities_are_calibrated() {
     let mut z = Vec::new();
     for run in 0..200 {
-        let mut cbpe = Cbpe::new(0.3).unwrap();
+        let mut cbpe = Cbpe::new();
         let (mut hits, mut bad) = (0.0, 0.0);
         for i in 0..2000 {
             let p = uniform(2 * run, i).powi(3);
-            cbpe.record(p);
+            cbpe.record(p, p >= 0.3);
             let is_bad = uniform(2 * run + 1, i) < p;
             bad += f64::from(is_bad);
             hits += f64::from(is_bad && p >= 0.3);
@@ -77,10 +77,10 @@ fn what_is_expected_comes_true_within_its_error_if_probabilities_are_calibrated(
 #[test]
 fn a_threshold_anywhere_splits_rows_exactly_and_bad_input_is_counted() {
     for threshold in [0.0, 1e-9, 0.31, 0.5, 1.0, 1.5, f64::INFINITY] {
-        let mut cbpe = Cbpe::new(threshold).unwrap();
+        let mut cbpe = Cbpe::new();
         let rows: Vec<f64> = (0..500).map(|i| f64::from(i) / 499.0).collect();
-        rows.iter().for_each(|p| cbpe.record(*p));
-        [f64::NAN, -0.1, 1.1].into_iter().for_each(|p| cbpe.record(p));
+        rows.iter().for_each(|p| cbpe.record(*p, *p >= threshold));
+        [f64::NAN, -0.1, 1.1].into_iter().for_each(|p| cbpe.record(p, true));
         let expected = cbpe.expected();
         let above: Vec<f64> = rows.iter().copied().filter(|p| *p >= threshold).collect();
         let recall = above.iter().sum::<f64>() / rows.iter().sum::<f64>();
@@ -88,9 +88,7 @@ fn a_threshold_anywhere_splits_rows_exactly_and_bad_input_is_counted() {
         assert_eq!(expected.precision.is_none(), above.is_empty(), "{threshold}");
         assert_eq!((expected.n, cbpe.rejected()), (500, 3));
     }
-    assert!(Cbpe::new(f64::NAN).is_err());
-    assert!(Cbpe::new(0.5).unwrap().expected().recall.is_none());
-    assert!(Cbpe::new(0.5).unwrap().merge(&Cbpe::new(0.4).unwrap()).is_err());
+    assert!(Cbpe::new().expected().recall.is_none());
 }
 
 #[test]
@@ -172,22 +170,26 @@ fn a_new_kind_of_fraud_shows_as_disagreement_between_promise_and_outcome() {
         let mut ledger =
             OutcomeLedger::new(OutcomeConfig { max_delay: 60, ..OutcomeConfig::default() })
                 .unwrap();
-        let mut cbpe = Cbpe::new(0.5).unwrap();
         for at in 0..60u64 {
             for i in 0..2000 {
                 let row = at * 10_000 + i;
                 let p = 0.6 * uniform(1, row).powi(20);
                 let decision = if p >= 0.5 { Decision::Review } else { Decision::Approve };
-                ledger.predicted(day(at), decision);
-                if (30..44).contains(&at) {
-                    cbpe.record(p);
-                }
+                ledger.predicted(day(at), Some(p), decision);
                 // The attack: from day 30 on one row in 20 that the model takes for safe is bad.
                 let unseen = attack && at >= 30 && p < 0.01 && uniform(2, row) < 0.05;
                 if unseen || uniform(3, row) < p {
                     let reported = day(at + delay(uniform(4, row)) / 4);
                     if reported <= day(59) {
-                        ledger.report_bad(day(at), reported, decision);
+                        let predicted = day(at);
+                        let score = Some(p);
+                        ledger.labelled(&Labelled {
+                            predicted,
+                            reported,
+                            score,
+                            decision,
+                            bad: true,
+                        });
                     }
                 }
             }
@@ -196,9 +198,11 @@ fn a_new_kind_of_fraud_shows_as_disagreement_between_promise_and_outcome() {
         assert_eq!(truth.used, day(30)..day(44));
         assert_eq!(truth.n, 14 * 2000);
         assert!((2..9).contains(&truth.label_lag), "{}", truth.label_lag);
-        let expected = cbpe.expected();
+        let expected = ledger.expected(&truth.used);
+        assert_eq!(expected.n, truth.n);
         let recall = truth.recall.unwrap().disagreement(&expected.recall.unwrap()).unwrap();
         let rate = truth.bad_rate.unwrap().disagreement(&expected.bad_rate.unwrap()).unwrap();
+        assert_eq!(ledger.disagreement(day(30)..day(44), day(59)), Some((rate, truth.n)));
         (recall, rate)
     };
     let (recall, rate) = run(false);
@@ -271,12 +275,12 @@ proptest! {
     fn parts_merge_to_the_whole(p in prop::collection::vec(0.0..1.0f64, 1..200), cut in 0..200usize, threshold in 0.0..1.0f64) {
         let cut = cut.min(p.len());
         let of = |p: &[f64]| {
-            let mut cbpe = Cbpe::new(threshold).unwrap();
-            p.iter().for_each(|p| cbpe.record(*p));
+            let mut cbpe = Cbpe::new();
+            p.iter().for_each(|p| cbpe.record(*p, *p >= threshold));
             cbpe
         };
         let mut parts = of(&p[..cut]);
-        parts.merge(&of(&p[cut..])).unwrap();
+        parts.merge(&of(&p[cut..]));
         let (parts, whole) = (parts.expected(), of(&p).expected());
         prop_assert_eq!(parts.n, whole.n);
         for (a, b) in [(parts.roc_auc, whole.roc_auc), (parts.accuracy, whole.accuracy), (parts.f1, whole.f1)] {

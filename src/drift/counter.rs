@@ -1,8 +1,9 @@
 //! Counters that many threads add to without waiting for each other.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
+
+use crate::parallel::thread_number;
 
 /// Copies of the same counters, so that threads rarely meet; each is added to under a lock that nobody ever waits for.
 #[derive(Debug)]
@@ -60,20 +61,6 @@ impl Counters {
         }
         sums
     }
-}
-
-/// A number of its own for each thread, in the order of their first call; decides only which copy it adds to.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    MINE.with(|mine| {
-        if mine.get() == usize::MAX {
-            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-        }
-        mine.get()
-    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod bytes;
 mod counter;
 mod detector;
 mod domain;
+mod finder;
 mod profile;
 mod report;
 mod schema;
