@@ -14,9 +14,9 @@ use riskcycle::dataset::Dataset;
 use riskcycle::drift::{
     AccuracyDrop, AccuracyDropConfig, Adwin, AdwinConfig, AnyDetector, Baseline, Cusum,
     CusumConfig, Ddm, DdmConfig, Direction, DriftConfig, DriftDetector, DriftWindow, EDetector,
-    EDetectorConfig, Eddm, EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Kswin, KswinConfig,
-    PageHinkley, PageHinkleyConfig, ProfileConfig, ReferenceProfile, Signal, Stepd, StepdConfig,
-    ValueRange,
+    EDetectorConfig, Eddm, EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Inputs, Kswin,
+    KswinConfig, PageHinkley, PageHinkleyConfig, ProfileConfig, ReferenceProfile, Signal, Stepd,
+    StepdConfig, ValueRange,
 };
 use riskcycle::monitor::{Answer, Gaps, Outcome, Traffic};
 use riskcycle::ndarray::Array2;
@@ -87,12 +87,8 @@ impl DriftDetector for Dummy {
         self.0 = 0;
     }
 
-    fn observed(&self) -> u64 {
-        self.0
-    }
-
-    fn rejected(&self) -> u64 {
-        0
+    fn inputs(&self) -> Inputs {
+        Inputs { observed: self.0, rejected: 0 }
     }
 }
 

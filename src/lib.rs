@@ -43,6 +43,8 @@
 //! | `import` | | tree models from XGBoost, LightGBM and scikit-learn, and back (serde_json) |
 //! | `webhook` | | an alert sink over HTTP: JSON, Slack, templates for gateways (ureq with rustls, serde_json) |
 //! | `email` | | an alert sink by SMTP (lettre with rustls) |
+//! | `metrics` | | traffic as counters and gauges of the `metrics` facade |
+//! | `tracing` | | predictions and alerts as events of `tracing` |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -79,7 +81,7 @@ pub mod monitoring;
 pub mod lifecycle;
 
 // The edges: one feature each.
-#[cfg(any(feature = "webhook", feature = "email"))]
+#[cfg(any(feature = "webhook", feature = "email", feature = "metrics", feature = "tracing"))]
 pub mod backend;
 
 // For the tests, examples and benches of hosts, and for ours.

@@ -325,11 +325,17 @@ fn what_cannot_be_profiled_or_counted_is_refused() {
     let window = DriftWindow::new(Arc::new(profile), DriftConfig::default()).unwrap();
     for _ in 0..300 {
         let gaps = window.observe_row(&[2.0, f64::NAN], None).unwrap();
-        assert_eq!((gaps.missing, gaps.unseen), (1, 0));
+        assert_eq!((gaps.missing, gaps.unseen), (1, 1));
     }
     window.observe_score(None, None).unwrap();
     let report = finish(&window);
-    assert_eq!((report.features[0].psi, report.features[0].outside_rate), (0.0, 1.0));
+    let moved = &report.features[0];
+    assert_eq!(
+        (moved.unseen_rate, moved.outside_rate),
+        (1.0, 1.0),
+        "it stood still, and now it moves"
+    );
+    assert!(moved.psi > 5.0 && moved.drifted, "{moved:?}");
     assert_eq!((report.features[1].psi, report.features[1].missing_rate), (0.0, 1.0));
 }
 
@@ -409,6 +415,36 @@ fn crc32(bytes: &[u8]) -> u32 {
             if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
         })
     })
+}
+
+#[test]
+fn rows_that_move_together_are_told_from_the_reference_by_a_kernel() {
+    use riskcycle::Seed;
+    use riskcycle::drift::kernel_drift;
+
+    let (reference, scores) = dataset(100, 3000);
+    let profile = ReferenceProfile::new(&reference, &scores, &config()).unwrap();
+    let run = |live: &Dataset, seed| {
+        kernel_drift(&profile, &reference, live, 150, 49, Seed(seed)).unwrap()
+    };
+    let (same, _) = dataset(5000, 3000);
+    // Of ten p-values under no change, fewer than 0.06 each with chance 0.06: four of them with chance 0.002.
+    let low = (0..10).filter(|seed| run(&same, *seed).p_value < 0.06).count();
+    assert!(low < 4, "{low}");
+    // Every column as before, amount and age no longer independent: only together they show it.
+    let mut values = same.features().to_owned();
+    let mut ages: Vec<f64> = values.column(1).to_vec();
+    let mut amounts: Vec<f64> = values.column(0).to_vec();
+    ages.sort_by(f64::total_cmp);
+    amounts.sort_by(f64::total_cmp);
+    values.column_mut(0).iter_mut().zip(&amounts).for_each(|(value, amount)| *value = *amount);
+    values.column_mut(1).iter_mut().zip(&ages).for_each(|(value, age)| *value = *age);
+    let moved = Dataset::new(same.schema().clone(), values, same.labels().to_vec()).unwrap();
+    let found = run(&moved, 1);
+    assert!(found.p_value == 0.02 && found.mmd.unbiased > 0.0 && found.n == 150, "{found:?}");
+    assert_eq!(run(&moved, 1), found, "the same seed gives the same answer");
+    assert!(kernel_drift(&profile, &reference, &moved, 10, 9, Seed(1)).is_err());
+    assert!(kernel_drift(&profile, &reference, &moved, 100, 0, Seed(1)).is_err());
 }
 
 #[cfg(feature = "linfa")]

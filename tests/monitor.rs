@@ -189,7 +189,15 @@ fn the_rules_on_calibration_and_label_lag_hear_of_labels() {
                 let late = changed && bad && today >= 30 && uniform(6, id) < 0.6;
                 due.push((today + if late { 60 } else { 5 }, id, bad));
             }
-            monitor.tick(day(today + 1));
+            let found = monitor.tick(day(today + 1));
+            eprintln!(
+                "DEBUG {today} {:?}",
+                found
+                    .iter()
+                    .filter(|f| f.metric == Metric::CalibrationGap || f.metric == Metric::BadRate)
+                    .map(|f| (f.from.day(0) - day(0).day(0), f.value, f.n))
+                    .collect::<Vec<_>>()
+            );
             let changed = engine.tick(day(today + 1), &monitor);
             let firing = changed.into_iter().filter(|alert| alert.state == AlertState::Firing);
             fired.extend(firing.map(|alert| alert.rule).filter(|rule| rule != "no-traffic"));

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::config::DriftConfig;
 use super::counter::Counters;
 use super::finder::Finder;
 use super::profile::{Counts, ReferenceProfile};
-use super::report::{DriftConfig, DriftReport};
+use super::report::DriftReport;
 use crate::error::{Error, Result};
 use crate::monitor::Gaps;
 use crate::time::Timestamp;
