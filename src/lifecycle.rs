@@ -133,6 +133,16 @@ pub struct Lifecycle<E> {
     shadow: RwLock<Option<Arc<Shadow>>>,
 }
 
+/// A plan with everything that it takes to carry it out.
+struct Order<'a> {
+    plan: &'a RetrainPlan,
+    trainer: &'a dyn Trainer,
+    train: &'a Dataset,
+    gate: &'a Dataset,
+    approver: &'a str,
+    seed: Seed,
+}
+
 /// A challenger that has passed the gate: what it needs to take the champion's place, and what it says meanwhile.
 struct Shadow {
     deployment: Deployment,
@@ -324,8 +334,7 @@ impl<E> Lifecycle<E> {
         let (train, gate) = self.config.retrain.stretches(now);
         let LabelCounts { labels, bad, .. } = labels(&(train.start..gate.end));
         let alerts = self.alerts().firing();
-        let canary = self.router.n_arms() > 1 && self.service.deployments().len() > 1;
-        let canary = canary && self.recorder.is_some();
+        let canary = self.recorder.is_some() && self.service.deployments().len() > 1;
         self.retrain.consider(&Situation { now, alerts: &alerts, labels, bad, canary })
     }
 
@@ -354,22 +363,16 @@ impl<E> Lifecycle<E> {
                 reason,
             });
         }
-        let carried_out = self.carry_out(plan, trainer, train, gate, approver, seed);
+        let order = Order { plan, trainer, train, gate, approver, seed };
+        let carried_out = self.carry_out(&order);
         if let Err(error) = &carried_out {
             self.give_up(&error.to_string(), plan.at);
         }
         carried_out
     }
 
-    fn carry_out(
-        &self,
-        plan: &RetrainPlan,
-        trainer: &dyn Trainer,
-        train: &Dataset,
-        gate: &Dataset,
-        approver: &str,
-        seed: Seed,
-    ) -> Result<RetrainOutcome> {
+    fn carry_out(&self, order: &Order<'_>) -> Result<RetrainOutcome> {
+        let Order { plan, trainer, train, gate, approver, seed } = *order;
         let at = plan.at;
         let features = self.features.plan().set().fingerprint();
         let champion = self.service.deployments()[0].clone();

@@ -35,6 +35,7 @@ fn samples_histograms_tables_and_adjusted_p_values_are_scipys() {
         ("/scipy", "the version"),
         ("/numpy", "the version"),
         ("/special", "special functions are compared where they stand, in stats"),
+        ("/multiple_testing/p", "given"),
         ("/multiple_testing/by", "no such adjustment"),
         ("/multiple_testing/holm", "compared in the tests of experiments"),
         ("/multiple_testing/bonferroni", "no such adjustment"),

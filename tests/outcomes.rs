@@ -43,6 +43,14 @@ fn expected_performance_calibration_and_completeness_are_those_of_the_peers() {
         ("/nannyml/ece/desc", "how it was made"),
         ("/nannyml/ece/needs_calibration", "a host's decision"),
         ("/nannyml/cbpe_end_to_end", "walked by the next test"),
+        ("/nannyml/isotonic/x", "given"),
+        ("/nannyml/isotonic/t", "given"),
+        ("/nannyml/ece/isotonic_at/0/0", "given"),
+        ("/nannyml/ece/isotonic_at/1/0", "given"),
+        ("/nannyml/ece/isotonic_at/2/0", "given"),
+        ("/nannyml/ece/isotonic_at/3/0", "given"),
+        ("/nannyml/ece/isotonic_at/4/0", "given"),
+        ("/label_delay/triangle", "given"),
         ("/label_delay/mc", "a simulation; ours is `corrected_counts_are_right_on_average…`"),
     ];
     let golden = golden();

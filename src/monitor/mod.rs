@@ -159,7 +159,9 @@ impl Monitor {
     /// Counts a prediction, how long it took and what its row lacked, and waits for its label.
     ///
     /// Does not wait for other threads and reads no clock. Does not allocate, unless 65,536 predictions have come since the last
-    /// label or [`tick`](Self::tick): then whoever finds the room used up clears it.
+    /// label or [`tick`](Self::tick): then whoever finds the room used up files them. Where predictions come faster than one thread
+    /// files them, some millions a second, a prediction may be left out of the join, and is then counted as
+    /// [`forgotten`](Self::forgotten); traffic counts it all the same.
     pub fn record(&self, prediction: &Prediction, latency: Duration, gaps: Gaps) {
         let Prediction { id, at, ref model, score, decision, .. } = *prediction;
         let outcome = match score {
@@ -197,7 +199,7 @@ impl Monitor {
         self.outcomes().ledger(model, &self.config).labelled(label);
     }
 
-    /// Predictions that were forgotten before a label came, for want of room.
+    /// Predictions whose label will find nothing to join: forgotten for want of room, or never filed.
     pub fn forgotten(&self) -> u64 {
         self.outcomes().waiting.forgotten + self.missed.load(Ordering::Relaxed)
     }
