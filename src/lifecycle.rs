@@ -284,7 +284,7 @@ impl<E> Lifecycle<E> {
         self.monitoring.record(&prediction, row, latency)?;
         if let Some(shadow) = self.shadow() {
             let amount = amount.map_or(0.0, |(minor, scale)| minor as f64 / scale);
-            shadow.record(&prediction, row, amount)?;
+            shadow.record(&prediction, row, amount);
         }
         lap(Lap::Record);
         Ok(prediction)
@@ -504,13 +504,13 @@ impl<E> Lifecycle<E> {
 }
 
 impl Shadow {
-    fn record(&self, prediction: &Prediction, row: &[f64], amount: f64) -> Result<()> {
+    /// Lets the challenger score what the champion answered. Should it fail it has no score, which the gate holds against it.
+    fn record(&self, prediction: &Prediction, row: &[f64], amount: f64) {
         let Prediction { id, at, unit, score, ref assignment, .. } = *prediction;
         if at < self.until && assignment.arm == 0 {
-            let challenger = self.deployment.model.score_row(row)?;
+            let challenger = self.deployment.model.score_row(row).unwrap_or(f64::NAN);
             self.run().record(id, unit, amount, score.unwrap_or(f64::NAN), challenger);
         }
-        Ok(())
     }
 
     fn run(&self) -> std::sync::MutexGuard<'_, ShadowRun> {
