@@ -37,7 +37,7 @@ pub(crate) struct Scenario<E> {
     pub(crate) change: Timestamp,
     pub(crate) rules: Vec<AlertRule>,
     pub(crate) config: LifecycleConfig,
-    /// Streams to watch, given the rows that the champion was trained on and the bad ones that it misses among them.
+    /// Streams to watch, given a number of rows that the champion was not trained on and the bad ones that it misses among them.
     pub(crate) streams: fn(u64, u64) -> Result<Vec<WatchedStream>>,
     pub(crate) events: Vec<E>,
 }
@@ -62,9 +62,8 @@ impl<E: Sync> Scenario<E> {
         let scores = run.model.score_dataset(&train)?;
         let amounts = train.amounts().unwrap_or(&[]);
         let threshold = self.config.gate.costs.best_threshold(train.labels(), &scores, amounts)?;
-        let missed = train.labels().iter().zip(&scores).filter(|(bad, s)| **bad && **s < threshold);
-        self.config.monitoring.streams =
-            (self.streams)(train.n_rows() as u64, missed.count() as u64)?;
+        let (n, missed) = self.missed(&frame, &*run.model, threshold)?;
+        self.config.monitoring.streams = (self.streams)(n, missed)?;
         let reference = ReferenceProfile::new(&train, &scores, &self.config.profile)?;
         let (first, registry) = (run.model.clone(), Arc::new(ModelRegistry::in_memory()));
         let now = self.live.start;
@@ -79,6 +78,23 @@ impl<E: Sync> Scenario<E> {
         let lifecycle = Lifecycle::new(self.config.clone(), parts, &[], reference)?;
         let weeks = self.replay(&lifecycle, &frame, &trainer, (&*first, threshold))?;
         self.tell(&lifecycle, &weeks)
+    }
+
+    /// Rows between training and the first live day, and the bad ones among them that a model misses.
+    fn missed(
+        &self,
+        frame: &FeatureFrame,
+        model: &dyn Model,
+        threshold: f64,
+    ) -> Result<(u64, u64)> {
+        let between = self.train.end..self.live.start;
+        if self.rows(&between).is_empty() {
+            return Ok((0, 0));
+        }
+        let data = self.dataset(frame, &between)?;
+        let scores = model.score_dataset(&data)?;
+        let missed = data.labels().iter().zip(&scores).filter(|(bad, s)| **bad && **s < threshold);
+        Ok((data.n_rows() as u64, missed.count() as u64))
     }
 
     /// Labels arrive as late as the configuration says; every midnight the lifecycle ticks, and does what follows.
