@@ -14,11 +14,11 @@ use riskcycle::dataset::Dataset;
 use riskcycle::drift::{
     AccuracyDrop, AccuracyDropConfig, Adwin, AdwinConfig, AnyDetector, Baseline, Cusum,
     CusumConfig, Ddm, DdmConfig, Direction, DriftConfig, DriftDetector, DriftWindow, EDetector,
-    EDetectorConfig, Eddm, EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Kswin, KswinConfig,
-    PageHinkley, PageHinkleyConfig, ProfileConfig, ReferenceProfile, Signal, Stepd, StepdConfig,
-    ValueRange,
+    EDetectorConfig, Eddm, EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Inputs, Kswin,
+    KswinConfig, PageHinkley, PageHinkleyConfig, ProfileConfig, ReferenceProfile, Signal, Stepd,
+    StepdConfig, ValueRange,
 };
-use riskcycle::monitor::{Answer, Outcome, Traffic};
+use riskcycle::monitor::{Answer, Gaps, Outcome, Traffic};
 use riskcycle::ndarray::Array2;
 use riskcycle::seed::stable_hash;
 use riskcycle::serve::Decision;
@@ -87,12 +87,8 @@ impl DriftDetector for Dummy {
         self.0 = 0;
     }
 
-    fn observed(&self) -> u64 {
-        self.0
-    }
-
-    fn rejected(&self) -> u64 {
-        0
+    fn inputs(&self) -> Inputs {
+        Inputs { observed: self.0, rejected: 0 }
     }
 }
 
@@ -286,7 +282,7 @@ fn speed() {
         (0..1_000_000u64).for_each(|i| {
             let at = start.plus(Duration::from_micros(i));
             let latency = Duration::from_nanos(5000 + i % 1000);
-            series.record(black_box(&Answer { at, outcome, latency }));
+            series.record(black_box(&Answer { at, outcome, latency, gaps: Gaps::default() }));
         });
     });
     println!("{:<24} {nanos:>10.1} ns", "record an answer");

@@ -176,7 +176,7 @@ fn replay(
             let at = event.at.plus(LABEL_DELAY);
             match token {
                 Some(token) => drop(lifecycle.label_exposed(event, event.fraud, &token, at)),
-                None => drop(lifecycle.label(event, event.fraud)),
+                None => drop(lifecycle.label(event, event.fraud, at)),
             }
         }
     };

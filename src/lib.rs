@@ -6,7 +6,7 @@
 //!
 //! # The walk
 //! The modules stand in the order of a model's life, and each of them uses only those above it. A stage never calls the
-//! next one: it returns what the next one takes. [`lifecycle`] joins them.
+//! next one: it returns what the next one takes. [`lifecycle`] joins them; [`monitoring`] joins those that watch.
 //!
 //! | | module | takes | gives |
 //! |---|---|---|---|
@@ -44,6 +44,8 @@
 //! | `webhook` | | an alert sink over HTTP: JSON, Slack, templates for gateways (ureq with rustls, serde_json) |
 //! | `email` | | an alert sink by SMTP (lettre with rustls) |
 //! | `signing` | | Ed25519 signatures on artifacts (ed25519-dalek) |
+//! | `metrics` | | traffic as counters and gauges of the `metrics` facade |
+//! | `tracing` | | predictions and alerts as events of `tracing` |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -75,11 +77,12 @@ pub mod drift;
 pub mod alert;
 pub mod retrain;
 
-// The façade: the only one that joins stages.
+// The façades: the only ones that join stages.
+pub mod monitoring;
 pub mod lifecycle;
 
 // The edges: one feature each.
-#[cfg(any(feature = "webhook", feature = "email"))]
+#[cfg(any(feature = "webhook", feature = "email", feature = "metrics", feature = "tracing"))]
 pub mod backend;
 
 // For the tests, examples and benches of hosts, and for ours.

@@ -3,29 +3,32 @@
 //! without it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertConfig, AlertEngine};
+use crate::alert::{AlertConfig, AlertEngine};
 use crate::audit::Signature;
 use crate::dataset::Dataset;
-use crate::drift::{DriftConfig, DriftReport, DriftWindow, ProfileConfig, ReferenceProfile};
+use crate::drift::{ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
 use crate::evaluate::DecisionBands;
 use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
 use crate::model::{ModelExt, Trainer};
-use crate::monitor::{
-    Finding, FindingBoard, InMemoryPredictionLog, LabelJoin, Monitor, MonitorConfig, PredictionLog,
+use crate::monitor::{InMemoryPredictionLog, LabelCounts, LabelJoin, PredictionLog};
+use crate::monitoring::{Monitoring, MonitoringConfig, Tick};
+use crate::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry, ModelVersion};
+use crate::retrain::{
+    Gate, GateConfig, GateRows, GateVerdict, RetrainConfig, RetrainDecision, RetrainLoop,
+    RetrainPlan, RetrainStage, Scored, ShadowRun, Situation,
 };
-use crate::registry::{Artifact, Evidence, EvidenceKind, ModelRegistry};
-use crate::retrain::{Gate, GateConfig, GateVerdict, RetrainPlan, Scored};
 use crate::seed::Seed;
 use crate::serve::{Deployment, Lineup, ModelService, Prediction, Request, SlotConfig};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 use crate::train::{TrainingRecord, TrainingRun};
 
 /// Parameters of a [`Lifecycle`].
@@ -42,14 +45,16 @@ pub struct LifecycleConfig {
     pub online: OnlineConfig,
     /// What values models take, and what is decided without a score.
     pub serving: SlotConfig,
-    /// How predictions are counted; its bucket is also the stretch that drift is reported on.
-    pub monitor: MonitorConfig,
+    /// How predictions and labels are counted, and what is called drift.
+    pub monitoring: MonitoringConfig,
+    /// When to train again, and on what.
+    pub retrain: RetrainConfig,
     /// What a challenger must show.
     pub gate: GateConfig,
     /// Bins of the drift reference that a promoted challenger's training data is profiled on.
     pub profile: ProfileConfig,
-    /// What is called drift.
-    pub drift: DriftConfig,
+    /// Most live requests that a challenger in shadow is compared on.
+    pub max_shadow: usize,
 }
 
 impl LifecycleConfig {
@@ -61,10 +66,11 @@ impl LifecycleConfig {
             amount: None,
             online: OnlineConfig::default(),
             serving: SlotConfig::default(),
-            monitor: MonitorConfig::default(),
+            monitoring: MonitoringConfig::default(),
+            retrain: RetrainConfig::default(),
             gate: GateConfig::default(),
             profile: ProfileConfig::default(),
-            drift: DriftConfig::default(),
+            max_shadow: 1_000_000,
         }
     }
 }
@@ -84,20 +90,23 @@ pub struct Parts<E> {
     pub log: Arc<dyn PredictionLog>,
     /// Rules and sinks.
     pub alerts: AlertEngine,
+    /// What latency is measured with; `None` for not at all.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl<E> Parts<E> {
     /// The defaults, all in memory: every request to the champion, the last 10,000 predictions of each version kept, no
-    /// alert rules. Replace a field to have it otherwise.
+    /// alert rules, no clock. Replace a field to have it otherwise.
     pub fn in_memory(features: FeaturePlan<E>, registry: Arc<ModelRegistry>) -> Self {
         Parts {
             features,
             registry,
             router: Arc::new(HashRouter::champion_only()),
             recorder: None,
-            log: Arc::new(InMemoryPredictionLog::new(10_000).expect("a capacity above zero")),
+            log: Arc::new(InMemoryPredictionLog::default()),
             alerts: AlertEngine::new(AlertConfig::default(), Vec::new(), Vec::new())
                 .expect("the default configuration, and nothing to refuse"),
+            clock: None,
         }
     }
 }
@@ -117,46 +126,34 @@ pub struct Lifecycle<E> {
     recorder: Option<Arc<ExperimentRecorder>>,
     service: ModelService,
     log: Arc<dyn PredictionLog>,
-    monitor: Monitor,
-    drift: RwLock<Arc<DriftState>>,
-    /// What rules look at.
-    board: Mutex<FindingBoard>,
-    alerts: AlertEngine,
+    clock: Option<Arc<dyn Clock>>,
+    monitoring: Monitoring,
+    retrain: RetrainLoop,
     gate: Gate,
+    /// The challenger in shadow.
+    shadow: RwLock<Option<Arc<Shadow>>>,
 }
 
-struct DriftState {
-    window: DriftWindow,
-    /// Start of the open stretch, on the monitor's buckets, in microseconds; [`NO_EVENT`] until there is an event.
-    from: AtomicI64,
+/// A plan with everything that it takes to carry it out.
+struct Order<'a> {
+    plan: &'a RetrainPlan,
+    trainer: &'a dyn Trainer,
+    train: &'a Dataset,
+    gate: &'a Dataset,
+    approver: &'a str,
+    seed: Seed,
 }
 
-const NO_EVENT: i64 = i64::MIN;
-
-impl DriftState {
-    fn new(reference: ReferenceProfile, config: DriftConfig) -> Result<Arc<Self>> {
-        let window = DriftWindow::new(Arc::new(reference), config)?;
-        Ok(Arc::new(DriftState { window, from: AtomicI64::new(NO_EVENT) }))
-    }
-
-    /// Opens the first stretch; the first thread that sees an event does.
-    fn open(&self, from: Timestamp) {
-        if self.from.load(Ordering::Relaxed) == NO_EVENT {
-            let (ours, relaxed) = (from.micros(), Ordering::Relaxed);
-            let _ = self.from.compare_exchange(NO_EVENT, ours, relaxed, relaxed);
-        }
-    }
-
-    /// Closes the open stretch if it has lasted as long as a bucket.
-    fn close(&self, to: Timestamp, bucket: std::time::Duration) -> Option<DriftReport> {
-        let from = self.from.load(Ordering::Relaxed);
-        let start = Timestamp::from_micros(from);
-        if from == NO_EVENT || to.since(start) < bucket {
-            return None;
-        }
-        self.from.store(to.micros(), Ordering::Relaxed);
-        self.window.finish(start, to)
-    }
+/// A challenger that has passed the gate: what it needs to take the champion's place, and what it says meanwhile.
+struct Shadow {
+    deployment: Deployment,
+    registered: ModelVersion,
+    reference: ReferenceProfile,
+    training_scores: Vec<f64>,
+    approver: String,
+    seed: Seed,
+    until: Timestamp,
+    run: Mutex<ShadowRun>,
 }
 
 /// The stages of one request, as [`Lifecycle::score_with_laps`] tells them.
@@ -172,18 +169,7 @@ pub enum Lap {
     Record,
 }
 
-/// What a [`tick`](Lifecycle::tick) brought to light.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tick {
-    /// What became known since the last one.
-    pub findings: Vec<Finding>,
-    /// Drift of the stretch that ended, if one did.
-    pub drift: Option<DriftReport>,
-    /// Alerts that changed their state.
-    pub alerts: Vec<Alert>,
-}
-
-/// What came of a [`retrain`](Lifecycle::retrain).
+/// What came of a [`retrain`](Lifecycle::retrain). The challenger that passed is promoted, unless it is to go into shadow first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RetrainOutcome {
     /// The challenger, registered whether or not it was promoted.
@@ -209,7 +195,7 @@ impl<E> Lifecycle<E> {
         challengers: &[ModelRef],
         reference: ReferenceProfile,
     ) -> Result<Self> {
-        let Parts { features, registry, router, recorder, log, alerts } = parts;
+        let Parts { features, registry, router, recorder, log, alerts, clock } = parts;
         let champion = registry
             .champion(&config.slot)
             .ok_or_else(|| Error::NotFound { kind: "champion of", id: config.slot.clone() })?;
@@ -228,7 +214,7 @@ impl<E> Lifecycle<E> {
             let position = features.events().money_position(name);
             position.ok_or_else(|| Error::NotFound { kind: "money field", id: name.clone() })
         };
-        let drift = DriftState::new(reference, config.drift)?;
+        let watched = arms[0].version.clone();
         let service = ModelService::default();
         let lineup = Lineup { arms, fallback: None, shadows: Vec::new() };
         service.open(&config.slot, features.schema().clone(), config.serving.clone(), lineup)?;
@@ -237,15 +223,15 @@ impl<E> Lifecycle<E> {
             unit: features.events().entity_position(&config.unit)?,
             service,
             features: features.online(config.online)?,
-            monitor: Monitor::new(config.monitor)?,
-            drift: RwLock::new(drift),
+            monitoring: Monitoring::new(config.monitoring.clone(), watched, reference, alerts)?,
+            retrain: RetrainLoop::new(config.retrain.clone())?,
             gate: Gate::new(config.gate)?,
+            shadow: RwLock::default(),
             registry,
             router,
             recorder,
             log,
-            board: Mutex::default(),
-            alerts,
+            clock,
             config,
         })
     }
@@ -277,6 +263,7 @@ impl<E> Lifecycle<E> {
         row: &mut [f64],
         mut lap: impl FnMut(Lap),
     ) -> Result<Prediction> {
+        let started = self.clock.as_ref().map(|clock| clock.now());
         let events = self.features.plan().events();
         self.features.observe(event, row)?;
         lap(Lap::Feature);
@@ -286,40 +273,42 @@ impl<E> Lifecycle<E> {
         lap(Lap::Route);
         let request = Request { assignment, ..Request::new(id, at, unit, row) };
         let mut prediction = self.service.predict(&self.config.slot, &request)?;
-        if let (Some(amount), Some(token)) = (self.amount, prediction.exposure) {
-            let (minor, _) = events.read_money(amount, event);
+        // Minor units, and how many of them make one.
+        let amount = self.amount.map(|amount| events.read_money(amount, event));
+        if let (Some((minor, _)), Some(token)) = (amount, prediction.exposure) {
             prediction.exposure = Some(token.with_amount(minor));
         }
         lap(Lap::Predict);
         if let (Some(recorder), Some(token)) = (&self.recorder, &prediction.exposure) {
             recorder.expose(token);
         }
-        self.log.record(&prediction);
-        self.monitor.record(&prediction);
-        let drift = self.drift();
-        drift.open(self.config.monitor.bucket_start(at));
-        drift.window.observe_row(row, None)?;
-        if prediction.assignment.arm == 0 {
-            drift.window.observe_score(prediction.score, None)?;
+        let latency = match (&self.clock, started) {
+            (Some(clock), Some(started)) => clock.now().since(started),
+            _ => Duration::ZERO,
+        };
+        self.log.record(&prediction, row);
+        self.monitoring.record(&prediction, row, latency)?;
+        if let Some(shadow) = self.shadow() {
+            let amount = amount.map_or(0.0, |(minor, scale)| minor as f64 / scale);
+            shadow.record(&prediction, row, amount);
         }
         lap(Lap::Record);
         Ok(prediction)
     }
 
-    /// Gives an event its label, `true` for bad, to the features, to the monitor, and to the rate of bad
-    /// labels that drift is told of.
-    pub fn label(&self, event: &E, bad: bool) -> (LabelOutcome, LabelJoin) {
+    /// Gives an event its label, `true` for bad, which became known at `at`: to the features, to the monitoring, to a
+    /// challenger in shadow.
+    pub fn label(&self, event: &E, bad: bool, at: Timestamp) -> (LabelOutcome, LabelJoin) {
         let id = self.features.plan().events().id(event);
-        let join = self.monitor.label(id, bad);
-        if join == LabelJoin::Joined {
-            let counted = self.drift().window.observe_label(bad, None);
-            debug_assert!(counted.is_ok(), "no segment is no unknown segment");
+        let join = self.monitoring.label(id, bad, at);
+        if let Some(shadow) = self.shadow() {
+            shadow.run().label(id, bad);
         }
         (self.features.label(event, bad), join)
     }
 
     /// [`label`](Self::label), and the same to the experiment that the request was part of: `exposure` is that of its
-    /// [`Prediction`], `at` the moment when the label became known. `Unknown` without a recorder.
+    /// [`Prediction`]. `Unknown` without a recorder.
     pub fn label_exposed(
         &self,
         event: &E,
@@ -327,35 +316,43 @@ impl<E> Lifecycle<E> {
         exposure: &ExposureToken,
         at: Timestamp,
     ) -> (LabelOutcome, LabelJoin, Recorded) {
-        let (feature, monitor) = self.label(event, bad);
+        let (feature, monitor) = self.label(event, bad, at);
         let recorder = self.recorder.as_ref();
         let recorded =
             recorder.map_or(Recorded::Unknown, |recorder| recorder.outcome(exposure, bad, at));
         (feature, monitor, recorded)
     }
 
-    /// Looks at what has become known by `now`, closes the drift stretch if it has lasted a bucket, and moves the alerts.
-    /// Call it at least once per bucket; events scored before the call count to the stretch that it closes.
+    /// Looks at what has become known by `now`, closes the drift stretch if it has lasted a bucket, and moves the alerts:
+    /// [`Monitoring::tick`]. Call it at least once per bucket.
     pub fn tick(&self, now: Timestamp) -> Tick {
-        let mut findings = self.monitor.findings(now);
-        let to = self.config.monitor.bucket_start(now);
-        let report = self.drift().close(to, self.config.monitor.bucket);
-        if let Some(report) = &report {
-            findings.extend(report.findings(Some(&self.arms()[0].version)));
-        }
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        board.post(&findings);
-        let alerts = self.alerts.tick(now, &*board);
-        drop(board);
-        Tick { findings, drift: report, alerts }
+        self.monitoring.tick(now)
     }
 
-    /// Carries out a plan: fits a challenger on `train`, registers it, compares it with the champion on `gate`, and if
-    /// it passes promotes and deploys it in the champion's and all challengers' place, with the drift reference moved to
-    /// its training data and the alerts on the models before it ended. `approver` answers for the promotion; it must not be the trainer.
+    /// Whether what fires calls for a challenger, by the configured policy. `labels` counts the labels that the host has within
+    /// a stretch of time, and the bad rows among them; [`labels`](crate::monitor::Monitor::labels) of the monitor where all of
+    /// it was live.
+    pub fn plan_retrain(
+        &self,
+        now: Timestamp,
+        labels: impl Fn(&Range<Timestamp>) -> LabelCounts,
+    ) -> RetrainDecision {
+        let (train, gate) = self.config.retrain.stretches(now);
+        let LabelCounts { labels, bad, .. } = labels(&(train.start..gate.end));
+        let alerts = self.alerts().firing();
+        let canary = self.recorder.is_some() && self.arms().len() > 1;
+        self.retrain.consider(&Situation { now, alerts: &alerts, labels, bad, canary })
+    }
+
+    /// Carries out the plan that [`plan_retrain`](Self::plan_retrain) made: fits a challenger on `train`, registers it, compares it
+    /// with the champion on `gate`. If it passes it goes into shadow where that is configured (then
+    /// [`end_shadow`](Self::end_shadow) decides), and otherwise is promoted at once: deployed in the champion's and all
+    /// challengers' place, the drift reference moved to its training data, detectors reset, the alerts on the models before it
+    /// ended. `approver` answers for the promotion; it must not be the trainer.
     ///
     /// # Errors
-    /// Those of training, comparing and the registry. Nothing is promoted or deployed then.
+    /// `Refused` unless this plan is the one to be carried out; those of training, comparing and the registry. Nothing is promoted
+    /// or deployed then, and the plan is given up.
     pub fn retrain(
         &self,
         plan: &RetrainPlan,
@@ -365,51 +362,131 @@ impl<E> Lifecycle<E> {
         approver: &str,
         seed: Seed,
     ) -> Result<RetrainOutcome> {
+        if self.retrain.stage() != RetrainStage::Training(plan.clone()) {
+            let reason = "it is not the plan under way".into();
+            return Err(Error::Refused {
+                action: format!("carry out plan {}", plan.number),
+                reason,
+            });
+        }
+        let order = Order { plan, trainer, train, gate, approver, seed };
+        let carried_out = self.carry_out(&order);
+        if let Err(error) = &carried_out {
+            self.give_up(&error.to_string(), plan.at);
+        }
+        carried_out
+    }
+
+    fn carry_out(&self, order: &Order<'_>) -> Result<RetrainOutcome> {
+        let Order { plan, trainer, train, gate, approver, seed } = *order;
+        let at = plan.at;
         let features = self.features.plan().set().fingerprint();
-        let before = self.arms();
-        let champion = &before[0];
+        let champion = self.arms().swap_remove(0);
         let run = TrainingRun::fit(trainer, train, Some(features), seed)?;
-        let train_scores = run.model.score_dataset(train)?;
+        let training_scores = run.model.score_dataset(train)?;
         let amounts = train.amounts().unwrap_or(&[]);
-        let threshold = self.gate.costs().best_threshold(train.labels(), &train_scores, amounts)?;
+        let threshold =
+            self.gate.costs().best_threshold(train.labels(), &training_scores, amounts)?;
         let gate_scores = run.model.score_dataset(gate)?;
         let champion_scores = champion.model.score_dataset(gate)?;
-        let verdict = self.gate.judge(
-            gate,
-            Scored { scores: &champion_scores, threshold: champion.bands.review() },
-            Scored { scores: &gate_scores, threshold },
-            seed,
-        )?;
         let (name, author) = (&champion.version.name, format!("retrain with {}", trainer.name()));
         let bands = DecisionBands::review_from(threshold)?;
-        let mut artifact = Artifact::new(name, &author, plan.at, bands, run);
+        let mut artifact = Artifact::new(name, &author, at, bands, run);
         artifact.costs = Some(*self.gate.costs());
         artifact.parent = Some(champion.version.clone());
-        let reference = ReferenceProfile::new(train, &train_scores, &self.config.profile)?;
+        let reference = ReferenceProfile::new(train, &training_scores, &self.config.profile)?;
         artifact.attach(ReferenceProfile::ATTACHMENT, reference.to_bytes())?;
-        let registered = self.registry.register(&artifact, plan.at)?;
-        let version = registered.model.clone();
+        let registered = self.registry.register(&artifact, at)?;
+        let challenger = registered.model.clone();
+        self.retrain.trained(&challenger, &champion.version, at)?;
+        let verdict = self.gate.judge(
+            GateRows::from(gate),
+            Scored::new(&champion_scores, champion.bands.review()),
+            Scored { training_scores: &training_scores, ..Scored::new(&gate_scores, threshold) },
+            seed,
+        )?;
+        let stage = self.retrain.judged(&verdict, at)?;
         if verdict.promote {
-            let reason = verdict.to_string();
-            let evidence =
-                Evidence::new(EvidenceKind::Evaluation, reason.as_bytes(), verdict.n_rows)
-                    .with_metric("average_precision", verdict.challenger_precision)
-                    .with_metric("cost", verdict.challenger_cost);
-            let approved = Signature::new(approver, &reason, plan.at);
-            self.registry.ship(&registered, &self.config.slot, evidence, approved)?;
-            let lineup = Lineup::new(Deployment::of(version.clone(), &artifact)?);
-            self.service.deploy(&self.config.slot, lineup)?;
-            let drift = DriftState::new(reference, self.config.drift)?;
-            *self.drift.write().unwrap_or_else(PoisonError::into_inner) = drift;
-            let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-            for arm in before.iter() {
-                board.retire(&arm.version);
-                self.alerts.retire(&arm.version, &format!("rebased on {version}"), plan.at);
+            let shadow = Shadow {
+                deployment: Deployment::of(challenger.clone(), &artifact)?,
+                registered,
+                reference,
+                training_scores,
+                approver: approver.to_owned(),
+                seed,
+                until: at,
+                run: Mutex::new(ShadowRun::new(self.config.max_shadow)),
+            };
+            match stage {
+                RetrainStage::Shadow { until, .. } => {
+                    *self.shadow.write().unwrap_or_else(PoisonError::into_inner) =
+                        Some(Arc::new(Shadow { until, ..shadow }));
+                }
+                _ => self.promote(&shadow, &verdict, at)?,
             }
-            drop(board);
         }
-        let (challenger, champion) = (version, champion.version.clone());
+        let champion = champion.version;
         Ok(RetrainOutcome { challenger, champion, verdict, training: artifact.training })
+    }
+
+    /// Compares the challenger in shadow with the champion on the live requests of its time, once that is over and their labels
+    /// are due, and promotes or rejects it. `None` before, or without one. Labels and requests from then on are left out.
+    ///
+    /// # Errors
+    /// Those of the registry; the challenger is given up then.
+    pub fn end_shadow(&self, now: Timestamp) -> Result<Option<GateVerdict>> {
+        let due = |shadow: &Arc<Shadow>| shadow.until.plus(self.config.retrain.label_delay) <= now;
+        let Some(shadow) = self.shadow().filter(due) else {
+            return Ok(None);
+        };
+        let judged = self.judge_shadow(&shadow, now);
+        *self.shadow.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Err(error) = &judged {
+            self.give_up(&error.to_string(), now);
+        }
+        judged.map(Some)
+    }
+
+    fn judge_shadow(&self, shadow: &Shadow, now: Timestamp) -> Result<GateVerdict> {
+        let rows = shadow.run().rows();
+        let champion = self.arms()[0].bands.review();
+        let verdict = self.gate.judge(
+            rows.gate(),
+            Scored::new(&rows.champion, champion),
+            Scored {
+                training_scores: &shadow.training_scores,
+                ..Scored::new(&rows.challenger, shadow.deployment.bands.review())
+            },
+            shadow.seed,
+        )?;
+        self.retrain.judged(&verdict, now)?;
+        if verdict.promote {
+            self.promote(shadow, &verdict, now)?;
+        }
+        Ok(verdict)
+    }
+
+    fn promote(&self, shadow: &Shadow, verdict: &GateVerdict, at: Timestamp) -> Result<()> {
+        let before: Vec<ModelRef> = self.arms().into_iter().map(|arm| arm.version).collect();
+        let Shadow { deployment, registered, reference, approver, .. } = shadow;
+        let (version, reason) = (&deployment.version, verdict.to_string());
+        let figures = &verdict.challenger;
+        let mut evidence =
+            Evidence::new(EvidenceKind::Evaluation, reason.as_bytes(), verdict.n_rows)
+                .with_metric("cost", figures.cost);
+        if let Some(precision) = figures.average_precision {
+            evidence = evidence.with_metric("average_precision", precision);
+        }
+        let approved = Signature::new(approver, &reason, at);
+        self.registry.ship(registered, &self.config.slot, evidence, approved)?;
+        self.service.deploy(&self.config.slot, Lineup::new(deployment.clone()))?;
+        self.monitoring.rebase(version, reference.clone(), &before, at)?;
+        self.retrain.promoted(Signature::new(approver, &reason, at))
+    }
+
+    fn give_up(&self, reason: &str, at: Timestamp) {
+        // Refused only where nothing is under way, and then there is nothing to give up.
+        let _ = self.retrain.give_up(Signature::new("lifecycle", reason, at));
     }
 
     /// The live features.
@@ -422,9 +499,19 @@ impl<E> Lifecycle<E> {
         &self.service
     }
 
+    /// What watches them.
+    pub fn monitoring(&self) -> &Monitoring {
+        &self.monitoring
+    }
+
     /// The rules and what fires.
     pub fn alerts(&self) -> &AlertEngine {
-        &self.alerts
+        self.monitoring.alerts()
+    }
+
+    /// The retrain loop: where it stands, and its audit trail from evidence to promotion.
+    pub fn retrain_loop(&self) -> &RetrainLoop {
+        &self.retrain
     }
 
     /// What is live, the champion first.
@@ -433,8 +520,23 @@ impl<E> Lifecycle<E> {
         lineup.expect("the slot was opened with the lifecycle").arms
     }
 
-    fn drift(&self) -> Arc<DriftState> {
-        self.drift.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn shadow(&self) -> Option<Arc<Shadow>> {
+        self.shadow.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Shadow {
+    /// Lets the challenger score what the champion answered. Should it fail it has no score, which the gate holds against it.
+    fn record(&self, prediction: &Prediction, row: &[f64], amount: f64) {
+        let Prediction { id, at, unit, score, ref assignment, .. } = *prediction;
+        if at < self.until && assignment.arm == 0 {
+            let challenger = self.deployment.model.score_row(row).unwrap_or(f64::NAN);
+            self.run().record(id, unit, amount, score.unwrap_or(f64::NAN), challenger);
+        }
+    }
+
+    fn run(&self) -> std::sync::MutexGuard<'_, ShadowRun> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Threads for batch work. Items keep their order and share nothing, so threads change nothing but the time it takes.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 #[cfg(feature = "parallel")]
 use rayon::prelude::*;
 
@@ -45,4 +48,19 @@ pub(crate) fn n_threads() -> usize {
 #[cfg(not(feature = "parallel"))]
 pub(crate) fn n_threads() -> usize {
     1
+}
+
+/// A number of its own for each thread, in the order of their first call: decides which of several copies of a counter or a
+/// list a thread uses first, and nothing else.
+pub(crate) fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    MINE.with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        mine.get()
+    })
 }

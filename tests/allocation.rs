@@ -110,7 +110,7 @@ fn scoring_allocates_nothing_once_histories_have_reached_their_size() {
     for i in 0..warm + per_day {
         if i >= 7 * per_day {
             let known = transaction(i - 7 * per_day);
-            lifecycle.label(&known, known.fraud);
+            lifecycle.label(&known, known.fraud, transaction(i).at);
         }
         let event = transaction(i);
         if i % per_day == 0 {

@@ -122,7 +122,9 @@ fn a_difference_must_be_large_and_sure_and_rest_on_rows_enough() {
     assert!(few.features.iter().all(|column| !column.drifted), "{:?}", drifted(&few));
     let fewer_needed = DriftConfig { min_rows: 10, ..DriftConfig::default() };
     let window = DriftWindow::new(Arc::new(profile.clone()), fewer_needed).unwrap();
-    (0..40).for_each(|i| window.observe_row(&row(701, i), None).unwrap());
+    for i in 0..40 {
+        window.observe_row(&row(701, i), None).unwrap();
+    }
     let few = finish(&window);
     assert!(few.features.iter().any(|c| c.psi > 0.1), "the size alone would have called it");
     assert_eq!(drifted(&few), [] as [&str; 0]);
@@ -202,7 +204,9 @@ fn a_segment_that_drifts_is_found_where_the_whole_does_not_show_it() {
     for i in 0..8000 {
         let row = row(950, i);
         let times = if segment(&row) == Some(1) { 3 } else { 1 };
-        (0..times).for_each(|_| window.observe_row(&row, segment(&row)).unwrap());
+        for _ in 0..times {
+            window.observe_row(&row, segment(&row)).unwrap();
+        }
     }
     let mixed = finish(&window);
     assert!(mixed.mix.as_ref().unwrap().drifted && mixed.segments.iter().all(|s| !s.is_drifted()));
@@ -319,10 +323,19 @@ fn what_cannot_be_profiled_or_counted_is_refused() {
     let profile =
         ReferenceProfile::new(&data, &[f64::NAN; 300], &ProfileConfig::default()).unwrap();
     let window = DriftWindow::new(Arc::new(profile), DriftConfig::default()).unwrap();
-    (0..300).for_each(|_| window.observe_row(&[2.0, f64::NAN], None).unwrap());
+    for _ in 0..300 {
+        let gaps = window.observe_row(&[2.0, f64::NAN], None).unwrap();
+        assert_eq!((gaps.missing, gaps.unseen), (1, 1));
+    }
     window.observe_score(None, None).unwrap();
     let report = finish(&window);
-    assert_eq!((report.features[0].psi, report.features[0].outside_rate), (0.0, 1.0));
+    let moved = &report.features[0];
+    assert_eq!(
+        (moved.unseen_rate, moved.outside_rate),
+        (1.0, 1.0),
+        "it stood still, and now it moves"
+    );
+    assert!(moved.psi > 5.0 && moved.drifted, "{moved:?}");
     assert_eq!((report.features[1].psi, report.features[1].missing_rate), (0.0, 1.0));
 }
 
@@ -331,12 +344,18 @@ fn threads_and_order_make_no_difference() {
     let profile = profile(5000);
     let rows: Vec<[f64; 4]> = (0..4000).map(|i| row(31, i)).collect();
     let one = window(&profile);
-    rows.iter().rev().for_each(|row| one.observe_row(row, None).unwrap());
+    for row in rows.iter().rev() {
+        one.observe_row(row, None).unwrap();
+    }
     let many = window(&profile);
     std::thread::scope(|scope| {
         for part in rows.chunks(500) {
             let many = &many;
-            scope.spawn(move || part.iter().for_each(|row| many.observe_row(row, None).unwrap()));
+            scope.spawn(move || {
+                for row in part {
+                    many.observe_row(row, None).unwrap();
+                }
+            });
         }
     });
     assert_eq!(finish(&one), finish(&many));
@@ -396,6 +415,41 @@ fn crc32(bytes: &[u8]) -> u32 {
             if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 }
         })
     })
+}
+
+#[test]
+fn rows_that_move_together_are_told_from_the_reference_by_a_kernel() {
+    use riskcycle::Seed;
+    use riskcycle::drift::kernel_drift;
+
+    let two = |seed: u64| {
+        let (data, scores) = dataset(seed, 3000);
+        (data.select_columns(&[0, 1]).unwrap(), scores)
+    };
+    let (reference, scores) = two(100);
+    let config = ProfileConfig::default();
+    let profile = ReferenceProfile::new(&reference, &scores, &config).unwrap();
+    let run = |live: &Dataset, seed| {
+        kernel_drift(&profile, &reference, live, 150, 49, Seed(seed)).unwrap()
+    };
+    let (same, _) = two(5000);
+    // Of ten p-values under no change, fewer than 0.06 each with chance 0.06: four of them with chance 0.002.
+    let low = (0..10).filter(|seed| run(&same, *seed).p_value < 0.06).count();
+    assert!(low < 4, "{low}");
+    // Every column as before, amount and age no longer independent: only together they show it.
+    let mut values = same.features().to_owned();
+    let mut ages: Vec<f64> = values.column(1).to_vec();
+    let mut amounts: Vec<f64> = values.column(0).to_vec();
+    ages.sort_by(f64::total_cmp);
+    amounts.sort_by(f64::total_cmp);
+    values.column_mut(0).iter_mut().zip(&amounts).for_each(|(value, amount)| *value = *amount);
+    values.column_mut(1).iter_mut().zip(&ages).for_each(|(value, age)| *value = *age);
+    let moved = Dataset::new(same.schema().clone(), values, same.labels().to_vec()).unwrap();
+    let found = run(&moved, 1);
+    assert!(found.p_value == 0.02 && found.mmd.unbiased > 0.0 && found.n == 150, "{found:?}");
+    assert_eq!(run(&moved, 1), found, "the same seed gives the same answer");
+    assert!(kernel_drift(&profile, &reference, &moved, 10, 9, Seed(1)).is_err());
+    assert!(kernel_drift(&profile, &reference, &moved, 100, 0, Seed(1)).is_err());
 }
 
 #[cfg(feature = "linfa")]

@@ -482,7 +482,7 @@ fn values_that_cannot_be_used_change_nothing_and_are_counted() {
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e101] {
             assert_eq!(detector.update(value), Signal::Stable);
         }
-        assert_eq!(detector.rejected(), 4, "{}", detector.name());
+        assert_eq!(detector.inputs().rejected, 4, "{}", detector.name());
         let zero_rejected = |text: String| text.replace("\"rejected\":4", "\"rejected\":0");
         let after = serde_json::to_value(&detector).unwrap();
         assert_eq!(zero_rejected(after.to_string()), before.to_string());
@@ -498,7 +498,7 @@ fn nothing_constant_ever_alarms_and_a_reset_is_a_new_start() {
         detector.reset();
         let fresh = all().into_iter().find(|d| d.name() == detector.name()).unwrap();
         assert_eq!(detector, fresh);
-        assert_eq!(detector.observed(), 0);
+        assert_eq!(detector.inputs().observed, 0);
     }
 }
 
@@ -567,7 +567,7 @@ proptest! {
         for mut detector in all() {
             let signals = values.iter().map(|&v| detector.update(v)).filter(|s| *s == Signal::Drift).count();
             prop_assert!(signals <= values.len());
-            prop_assert!(detector.observed() + detector.rejected() <= values.len() as u64);
+            prop_assert!(detector.inputs().observed + detector.inputs().rejected <= values.len() as u64);
             let text = serde_json::to_string(&detector).unwrap();
             let restored: AnyDetector = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(restored, detector);

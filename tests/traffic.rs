@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use riskcycle::alert::{AlertEngine, AlertState, InMemoryAlertSink, default_rules};
 use riskcycle::monitor::{
-    Answer, FindingBoard, Metric, MetricSource, Outcome, Traffic, TrafficStats,
+    Answer, Gaps, Metric, MetricSource, Monitor, MonitorConfig, Outcome, Traffic, TrafficStats,
 };
 use riskcycle::serve::Decision;
 use riskcycle::{ModelRef, Timestamp, days};
@@ -24,11 +24,12 @@ fn at(seconds: u64) -> Timestamp {
 fn scored(at: Timestamp, score: f64, millis: u64) -> Answer {
     let decision = if score >= 0.5 { Decision::Review } else { Decision::Approve };
     let outcome = Outcome::Scored { score, decision };
-    Answer { at, outcome, latency: Duration::from_millis(millis) }
+    Answer { at, outcome, latency: Duration::from_millis(millis), gaps: Gaps::default() }
 }
 
 fn error(at: Timestamp) -> Answer {
-    Answer { at, outcome: Outcome::Error, latency: Duration::from_millis(5) }
+    let (outcome, gaps) = (Outcome::Error, Gaps { missing: 2, unseen: 0 });
+    Answer { at, outcome, latency: Duration::from_millis(5), gaps }
 }
 
 fn whole(traffic: &Traffic) -> TrafficStats {
@@ -45,12 +46,15 @@ fn rates_means_and_quantiles_are_those_of_the_answers() {
     }
     (0..50).for_each(|i| series.record(&error(at(i % 20))));
     let fallback = Outcome::Fallback(Decision::Review);
-    series.record(&Answer { at: at(3), outcome: fallback, latency: Duration::ZERO });
+    let gaps = Gaps { missing: 1, unseen: 3 };
+    series.record(&Answer { at: at(3), outcome: fallback, latency: Duration::ZERO, gaps });
     series.record(&scored(at(3), f64::NAN, 1));
     traffic.tick(at(20));
     let stats = traffic.stats(Some(&model(1)), Some("web"), at(0)..at(60));
     assert_eq!((stats.count, stats.errors, stats.fallbacks, stats.reviews), (1052, 50, 1, 501));
     assert_eq!(stats.error_rate(), Some(50.0 / 1052.0));
+    assert_eq!((stats.incomplete, stats.unseen), (51, 1));
+    assert_eq!(stats.incomplete_rate(), Some(51.0 / 1052.0));
     assert!((stats.mean_score().unwrap() - 450.0 / 1001.0).abs() < 1e-9);
     let millis = (1..=1000).sum::<u64>() + 50 * 5 + 1;
     assert!((stats.mean_latency().unwrap() - millis as f64 / 1052.0 / 1000.0).abs() < 1e-9);
@@ -123,8 +127,8 @@ fn late_and_early_answers_keep_their_time_as_well_as_they_can() {
 
 #[test]
 fn rules_on_traffic_fire_and_no_traffic_is_noticed() {
-    let traffic = Traffic::new();
-    let series = traffic.series(&model(1), None);
+    let monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let series = monitor.traffic().series(&model(1), None);
     let sink = Arc::new(InMemoryAlertSink::default());
     let engine = AlertEngine::with_sink(default_rules(), sink).unwrap();
     let mut fired = Vec::new();
@@ -132,7 +136,7 @@ fn rules_on_traffic_fire_and_no_traffic_is_noticed() {
         for i in 0..600 {
             let now = at(60 * minute + i / 10);
             if i % 10 == 0 {
-                traffic.tick(now);
+                monitor.tick(now);
             }
             // Errors from minute 10 to 20, slow answers from 25 to 40, nothing at all from 45 on.
             let failed = (10..20).contains(&minute) && i % 5 == 0;
@@ -143,10 +147,8 @@ fn rules_on_traffic_fire_and_no_traffic_is_noticed() {
                 _ => series.record(&scored(now, 0.1, millis)),
             }
         }
-        traffic.tick(at(60 * minute + 60));
-        // Drift and labels have their board, traffic itself.
-        let source = (&traffic, FindingBoard::default());
-        let changed = engine.tick(at(60 * minute + 60), &source);
+        monitor.tick(at(60 * minute + 60));
+        let changed = engine.tick(at(60 * minute + 60), &monitor);
         let firing = changed.into_iter().filter(|alert| alert.state == AlertState::Firing);
         fired.extend(firing.map(|alert| (alert.rule, minute)));
     }
@@ -157,8 +159,8 @@ fn rules_on_traffic_fire_and_no_traffic_is_noticed() {
     assert_eq!(when("no-traffic"), None, "the window of 30 minutes still has some");
     assert_eq!(fired.len(), 3, "{fired:?}");
     for minute in 60..80 {
-        traffic.tick(at(60 * minute + 60));
-        let changed = engine.tick(at(60 * minute + 60), &traffic);
+        monitor.tick(at(60 * minute + 60));
+        let changed = engine.tick(at(60 * minute + 60), &monitor);
         fired.extend(changed.into_iter().map(|alert| (alert.rule, minute)));
     }
     assert!(

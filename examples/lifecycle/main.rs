@@ -34,6 +34,7 @@ use riskcycle::registry::{
     Artifact, DirectoryArtifactStore, Evidence, InMemoryRegistryLog, ModelRegistry, ModelVersion,
     RegistryConfig, RegistryLogEntry,
 };
+use riskcycle::retrain::RetrainConfig;
 use riskcycle::testing::World;
 use riskcycle::testing::handbook::{self, START, Transaction};
 use riskcycle::train::TrainingRun;
@@ -236,10 +237,12 @@ fn run(options: &Options) -> Result<()> {
         registry: registry.clone(),
         router: Arc::new(HashRouter::new("card-fraud-1", &[800_000, 200_000])?),
         recorder: None,
-        log: Arc::new(InMemoryPredictionLog::new(10_000)?),
+        log: Arc::new(InMemoryPredictionLog::default()),
         alerts: AlertEngine::new(alerting, rules(), receivers)?,
+        clock: None,
     };
-    let config = LifecycleConfig::new(SLOT, "customer");
+    let retrain = RetrainConfig { cool_down: days(21), ..RetrainConfig::default() };
+    let config = LifecycleConfig { retrain, ..LifecycleConfig::new(SLOT, "customer") };
     let lifecycle = Lifecycle::new(config, parts, std::slice::from_ref(challenger), reference)?;
     let replayed = replay::replay(&lifecycle, &timeline, &events, &frame, &logistic, &dataset)?;
     watch.lap("8 to 13 live", replayed.parity.rows, replayed.figure());
@@ -307,6 +310,7 @@ fn rules() -> Vec<AlertRule> {
     };
     let fallbacks = AlertRule {
         description: "the model cannot score; look at the inputs".into(),
+        window: days(1),
         min_samples: 100,
         severity: Severity::Critical,
         ..AlertRule::new("fallbacks", Metric::FallbackRate, Comparison::Above, 0.05)

@@ -9,8 +9,8 @@ use riskcycle::event::EventSchema;
 use riskcycle::feature::{FeatureFrame, LabelOutcome};
 use riskcycle::lifecycle::{Lap, Lifecycle, RetrainOutcome};
 use riskcycle::model::Trainer;
-use riskcycle::monitor::Finding;
-use riskcycle::retrain::{RetrainConfig, RetrainPlan, RetrainTrigger};
+use riskcycle::monitor::{Finding, LabelCounts};
+use riskcycle::retrain::{RetrainDecision, RetrainPlan};
 use riskcycle::stats::LatencyHistogram;
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::{Result, Timestamp, days};
@@ -85,8 +85,6 @@ pub(crate) fn replay(
     dataset: &dyn Fn(&[usize]) -> Result<Dataset>,
 ) -> Result<Replayed> {
     let live = timeline.split.test_range().start..timeline.live_to;
-    let retrain =
-        RetrainTrigger::new(RetrainConfig { cool_down: days(21), ..RetrainConfig::default() })?;
     let mut replayed = Replayed {
         parity: Parity::default(),
         answered: BTreeMap::new(),
@@ -102,12 +100,13 @@ pub(crate) fn replay(
     for (row, event) in events.iter().enumerate() {
         while events[labelled].at.plus(LABEL_DELAY) <= event.at {
             let known = &events[labelled];
-            let (outcome, _) = lifecycle.label(known, known.fraud);
+            let known_at = known.at.plus(LABEL_DELAY);
+            let (outcome, _) = lifecycle.label(known, known.fraud, known_at);
             replayed.labels_late += u64::from(outcome == LabelOutcome::Late);
             labelled += 1;
         }
         while event.at >= midnight && midnight <= live.end {
-            replayed.tick(lifecycle, &retrain, midnight, events, trainer, dataset)?;
+            replayed.tick(lifecycle, midnight, events, trainer, dataset)?;
             midnight = midnight.plus(days(1));
         }
         if live.contains(&event.at) {
@@ -163,7 +162,6 @@ impl Replayed {
     fn tick(
         &mut self,
         lifecycle: &Lifecycle<Transaction>,
-        retrain: &RetrainTrigger,
         now: Timestamp,
         events: &[Transaction],
         trainer: &dyn Trainer,
@@ -171,14 +169,20 @@ impl Replayed {
     ) -> Result<()> {
         let tick = lifecycle.tick(now);
         self.days.push(Day { to: now, drift: tick.drift, findings: tick.findings });
-        if let Some(plan) = retrain.plan(&lifecycle.alerts().firing(), now) {
-            let schema: EventSchema<Transaction> = handbook::events();
-            let within = |range: &std::ops::Range<Timestamp>| -> Vec<usize> {
-                let at = |event: &Transaction| schema.time(event);
-                let start = events.partition_point(|event| at(event) < range.start);
-                let end = events.partition_point(|event| at(event) < range.end);
-                (start..end).collect()
-            };
+        let schema: EventSchema<Transaction> = handbook::events();
+        let within = |range: &std::ops::Range<Timestamp>| -> Vec<usize> {
+            let at = |event: &Transaction| schema.time(event);
+            let start = events.partition_point(|event| at(event) < range.start);
+            let end = events.partition_point(|event| at(event) < range.end);
+            (start..end).collect()
+        };
+        // Labels of days before the model was live are in the host's history.
+        let labels = |range: &std::ops::Range<Timestamp>| {
+            let rows = within(range);
+            let bad = rows.iter().filter(|row| events[**row].fraud).count() as u64;
+            LabelCounts { labels: rows.len() as u64, bad, ..LabelCounts::default() }
+        };
+        if let RetrainDecision::Plan(plan) = lifecycle.plan_retrain(now, labels) {
             let (train, gate) = (dataset(&within(&plan.train))?, dataset(&within(&plan.gate))?);
             let outcome =
                 lifecycle.retrain(&plan, trainer, &train, &gate, "head-of-fraud", SEED)?;
@@ -221,7 +225,7 @@ impl Replayed {
             println!("    {}  {score:.3}  {amount:.3}  {highest}", &to.to_string()[..10]);
         }
         for Retrain { plan, outcome } in &self.retrains {
-            println!("  retrain at {} because {}", plan.at, plan.reason);
+            println!("  retrain at {} because {}", plan.at, plan.reason());
             println!("    train {} to {}", plan.train.start, plan.train.end);
             println!("    judge {} to {}", plan.gate.start, plan.gate.end);
             println!(

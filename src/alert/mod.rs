@@ -16,7 +16,10 @@
 //! gap in evaluation does not count as time held, a limit refuses new alerts and never wipes those there are, and an alert that fires
 //! again after an end nobody was told of is told of.
 
+mod backlog;
+mod config;
 mod engine;
+mod evaluate;
 mod instance;
 mod notify;
 mod outbox;
@@ -24,14 +27,18 @@ mod queue;
 mod rule;
 mod silence;
 mod sink;
+mod snapshot;
 mod state;
 
-pub use engine::{AlertConfig, AlertEngine, AlertSnapshot, AlertStats, FlapConfig};
+pub use backlog::{DeadLetter, QueueStats};
+pub use config::{AlertConfig, FlapConfig};
+pub use engine::{AlertEngine, AlertStats};
 pub use notify::{GroupConfig, Notification, Reason};
-pub use queue::{DeadLetter, QueueConfig, QueueStats, QueuedSink};
+pub use queue::{QueueConfig, QueuedSink};
 pub use rule::{AlertRule, Comparison, Level, NoData, Severity, default_rules};
 pub use silence::{Inhibition, Labels, Matcher, MuteWindow, Silence};
 pub use sink::{AlertSink, ChannelSink, FnSink, InMemoryAlertSink, Receiver, StderrAlertSink};
+pub use snapshot::AlertSnapshot;
 pub use state::{AlertState, RestoreConfig};
 
 use std::fmt;

@@ -1,15 +1,13 @@
 //! A queue with a thread of its own in front of a sink that may be slow.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
+use super::backlog::{Backlog, DeadLetter, Item, QueueStats};
 use super::{AlertSink, Notification};
 use crate::error::{Error, Result, Retry};
 use crate::seed::Seed;
@@ -73,38 +71,11 @@ impl Default for QueueConfig {
 /// is given up after [`send_timeout`](QueueConfig::send_timeout), which is looked for whenever a notification arrives and at
 /// every tick of the engine. What was under way then is tried again, and may arrive twice.
 ///
-/// Waits and time-outs follow the system's monotonic clock.
+/// Waits and time-outs follow the system's monotonic clock, not a [`Clock`](crate::Clock): they are about a thread that is stuck or a
+/// network that is down, and neither comes back when a test moves its clock. Nothing that is delivered depends on them, only when.
 #[derive(Debug)]
 pub struct QueuedSink {
     shared: Arc<Shared>,
-}
-
-/// A notification that could not be delivered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeadLetter {
-    /// It.
-    pub notification: Notification,
-    /// Why.
-    pub reason: String,
-    /// How often it was tried.
-    pub attempts: u32,
-}
-
-/// What a [`QueuedSink`] has to say of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct QueueStats {
-    /// Groups that wait, the one under way included.
-    pub depth: usize,
-    /// Notifications delivered.
-    pub delivered: u64,
-    /// Attempts that failed.
-    pub failed: u64,
-    /// Notifications merged into a later one of their group.
-    pub merged: u64,
-    /// Notifications given up.
-    pub dead: u64,
-    /// Threads left to themselves because they were stuck.
-    pub stalled: u32,
 }
 
 #[derive(Debug)]
@@ -112,31 +83,8 @@ struct Shared {
     name: String,
     config: QueueConfig,
     sink: Arc<dyn AlertSink>,
-    state: Mutex<State>,
+    state: Mutex<Backlog>,
     changed: Condvar,
-}
-
-#[derive(Debug)]
-struct State {
-    waiting: VecDeque<Item>,
-    under_way: Option<(Item, Instant)>,
-    /// Number of the thread that may work; others end when they come back.
-    worker: u32,
-    closing: bool,
-    off: bool,
-    failures: u32,
-    paused_until: Option<Instant>,
-    dead: VecDeque<DeadLetter>,
-    stats: QueueStats,
-    rng: ChaCha8Rng,
-}
-
-#[derive(Debug, Clone)]
-struct Item {
-    notification: Notification,
-    attempts: u32,
-    taken: Instant,
-    not_before: Instant,
 }
 
 impl QueuedSink {
@@ -149,35 +97,15 @@ impl QueuedSink {
             let reason = "needs room, at least one attempt, and time for it";
             return Err(Error::config("queued sink", reason));
         }
-        let state = State {
-            waiting: VecDeque::new(),
-            under_way: None,
-            worker: 0,
-            closing: false,
-            off: false,
-            failures: 0,
-            paused_until: None,
-            dead: VecDeque::new(),
-            stats: QueueStats::default(),
-            rng: config.seed.derive("alert queue", 0).rng(),
-        };
-        let shared = Shared {
-            name: name.to_owned(),
-            config,
-            sink,
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        };
-        let shared = Arc::new(shared);
+        let (state, changed) = (Mutex::new(Backlog::new(&config)), Condvar::new());
+        let shared = Arc::new(Shared { name: name.to_owned(), config, sink, state, changed });
         start(&shared, 0)?;
         Ok(QueuedSink { shared })
     }
 
     /// What it has to say of itself.
     pub fn stats(&self) -> QueueStats {
-        let state = self.shared.state();
-        let depth = state.waiting.len() + usize::from(state.under_way.is_some());
-        QueueStats { depth, ..state.stats }
+        self.shared.state().stats()
     }
 
     /// The latest notifications that could not be delivered, oldest first.
@@ -222,10 +150,7 @@ impl AlertSink for QueuedSink {
         }
         let now = Instant::now();
         let notification = notification.clone();
-        state.put(
-            Item { notification, attempts: 0, taken: now, not_before: now },
-            &self.shared.config,
-        );
+        state.put(Item::new(notification, now), &self.shared.config);
         self.shared.changed.notify_all();
         Ok(())
     }
@@ -260,7 +185,7 @@ fn start(shared: &Arc<Shared>, number: u32) -> Result<()> {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Backlog> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -326,103 +251,4 @@ impl Shared {
         }
         self.changed.notify_all();
     }
-}
-
-impl State {
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.under_way.is_none()
-    }
-
-    /// Puts a notification in line: in the place of an earlier one of its group, otherwise at the end.
-    fn put(&mut self, item: Item, config: &QueueConfig) {
-        let group = &item.notification.group;
-        if let Some(other) =
-            self.waiting.iter_mut().find(|other| other.notification.group == *group)
-        {
-            self.stats.merged += 1;
-            let newer = merged(&other.notification, item.notification);
-            other.notification = newer;
-            return;
-        }
-        if self.waiting.len() >= config.capacity
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            self.bury(oldest, "there was no room", config);
-        }
-        self.waiting.push_back(item);
-    }
-
-    fn failed(&mut self, mut item: Item, reason: &str, retry: Retry, config: &QueueConfig) {
-        self.stats.failed += 1;
-        self.failures += 1;
-        item.attempts += 1;
-        let now = Instant::now();
-        if self.failures >= config.breaker_failures {
-            self.paused_until = Some(now + config.breaker_pause);
-        }
-        let doubled = config.backoff.saturating_mul(1 << (item.attempts - 1).min(20));
-        let most = doubled.min(config.max_backoff);
-        let part = (self.rng.next_u32() as f64) / f64::from(u32::MAX);
-        let wait = match retry {
-            Retry::Never => return self.bury(item, reason, config),
-            Retry::Later => most.mul_f64(part),
-            Retry::After(wait) => wait,
-        };
-        let too_old = now.duration_since(item.taken) + wait > config.max_age;
-        if item.attempts >= config.max_attempts || too_old {
-            return self.bury(item, reason, config);
-        }
-        item.not_before = now + wait;
-        let group = item.notification.group.clone();
-        let later = self.waiting.iter_mut().find(|other| other.notification.group == group);
-        match later {
-            // Something newer has come meanwhile: it carries what this one had to say, and waits as this one would.
-            Some(later) => {
-                self.stats.merged += 1;
-                later.notification = merged(&item.notification, later.notification.clone());
-                (later.attempts, later.not_before) = (item.attempts, item.not_before);
-                later.taken = item.taken;
-            }
-            None => self.waiting.push_front(item),
-        }
-    }
-
-    fn bury(&mut self, item: Item, reason: &str, config: &QueueConfig) {
-        self.stats.dead += 1;
-        if self.dead.len() >= config.max_dead_letters {
-            self.dead.pop_front();
-        }
-        if config.max_dead_letters > 0 {
-            let Item { notification, attempts, .. } = item;
-            self.dead.push_back(DeadLetter { notification, reason: reason.to_owned(), attempts });
-        }
-    }
-
-    fn take_due(&mut self, now: Instant) -> Option<Item> {
-        if self.paused_until.is_some_and(|until| now < until) {
-            return None;
-        }
-        let i = self.waiting.iter().position(|item| item.not_before <= now)?;
-        self.waiting.remove(i)
-    }
-
-    /// Time until something may be due.
-    fn next_due(&self, now: Instant) -> Option<Duration> {
-        let first = self.waiting.iter().map(|item| item.not_before).min()?;
-        let first = self.paused_until.map_or(first, |until| first.max(until));
-        Some(first.saturating_duration_since(now).max(Duration::from_millis(1)))
-    }
-}
-
-/// The newer state of a group, with what the older one had to say of alerts that the newer one no longer mentions.
-fn merged(older: &Notification, mut newer: Notification) -> Notification {
-    let mentioned = |newer: &Notification, fingerprint: &str| {
-        newer.firing.iter().chain(&newer.resolved).any(|alert| alert.fingerprint == fingerprint)
-    };
-    for alert in &older.resolved {
-        if !mentioned(&newer, &alert.fingerprint) {
-            newer.resolved.push(alert.clone());
-        }
-    }
-    newer
 }

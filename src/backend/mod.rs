@@ -2,17 +2,27 @@
 
 #[cfg(feature = "email")]
 mod email;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(feature = "tracing")]
+mod tracing;
 #[cfg(feature = "webhook")]
 mod webhook;
 
 #[cfg(feature = "email")]
 pub use email::{EmailConfig, EmailSink, EmailTls};
+#[cfg(feature = "metrics")]
+pub use metrics::export_metrics;
+#[cfg(feature = "tracing")]
+pub use tracing::{TracingAlertSink, TracingPredictionLog};
 #[cfg(feature = "webhook")]
 pub use webhook::{WebhookConfig, WebhookFormat, WebhookSink};
 
+#[cfg(any(feature = "webhook", feature = "email"))]
 use crate::alert::{Notification, Severity};
 
 /// `CRITICAL score-drift, 2 firing, 1 resolved`.
+#[cfg(any(feature = "webhook", feature = "email"))]
 fn title(notification: &Notification) -> String {
     let Notification { firing, resolved, .. } = notification;
     let all = || firing.iter().chain(resolved);
@@ -28,6 +38,7 @@ fn title(notification: &Notification) -> String {
 }
 
 /// One line per alert, and what its rule says of it.
+#[cfg(any(feature = "webhook", feature = "email"))]
 fn text(notification: &Notification) -> String {
     let alerts = notification.firing.iter().chain(&notification.resolved);
     let lines = alerts.map(|alert| match alert.description.as_str() {

@@ -4,7 +4,8 @@
 //! Two kinds of tools, for two questions:
 //! - *Have the inputs changed?* A [`DriftWindow`] counts rows on the frozen bins of a [`ReferenceProfile`] and compares, an
 //!   hour or a day at a time: every feature, the score, the bad rate, each segment. A difference is drift when it is large
-//!   (an effect size) and not chance (a q-value) both. [`domain_drift`] looks at all features together, on demand.
+//!   (an effect size) and not chance (a q-value) both. [`domain_drift`] and
+//!   [`kernel_drift`] look at all features together, on demand.
 //! - *Has this number changed, and since which row?* A [`DriftDetector`] watches one stream: errors, frauds, scores,
 //!   residuals of a [`SeasonalBaseline`]. Start with the [`EDetector`]: its rate of false alarms is stated.
 //!
@@ -22,26 +23,31 @@
 //! ```
 
 mod bytes;
+mod column;
+mod config;
 mod counter;
 mod detector;
 mod domain;
+mod finder;
+mod kernel;
 mod profile;
 mod report;
 mod schema;
 mod seasonal;
 mod window;
 
+pub use column::{BinDrift, ColumnDrift};
+pub use config::{DriftConfig, Effect};
 pub use detector::{
     AccuracyDrop, AccuracyDropConfig, Adwin, AdwinConfig, AfterDrift, AnyDetector, Baseline, Cusum,
     CusumConfig, Ddm, DdmConfig, Direction, DriftDetector, EDetector, EDetectorConfig, Eddm,
-    EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Kswin, KswinConfig, PageHinkley,
+    EddmConfig, HddmA, HddmAConfig, HddmW, HddmWConfig, Inputs, Kswin, KswinConfig, PageHinkley,
     PageHinkleyConfig, Signal, Stepd, StepdConfig, ValueRange,
 };
 pub use domain::{DomainDrift, domain_drift};
+pub use kernel::{KernelDrift, kernel_drift};
 pub use profile::{ProfileConfig, ReferenceProfile};
-pub use report::{
-    Attribution, BinDrift, ColumnDrift, DriftConfig, DriftReport, Effect, RateDrift, SegmentDrift,
-};
+pub use report::{Attribution, DriftReport, RateDrift, SegmentDrift};
 pub use schema::{SchemaChange, schema_drift};
 pub use seasonal::SeasonalBaseline;
 pub use window::DriftWindow;

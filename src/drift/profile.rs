@@ -32,7 +32,7 @@ impl Default for ProfileConfig {
 /// segments of it: the yardstick for drift. Immutable; bins are never placed by live data.
 ///
 /// Every column has, beside the bins of its values, a bin for MISSING (NaN) and one for UNSEEN (infinite numbers, codes
-/// that the reference did not have), so counts add up to rows.
+/// that the reference did not have, and in a column that stood still any other value), so counts add up to rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceProfile {
     pub(super) schema: FeatureSchema,
@@ -144,7 +144,9 @@ impl ColumnProfile {
         let mut finite: Vec<f64> =
             values.iter().filter(|v| v.is_finite()).map(|v| v + 0.0).collect();
         finite.sort_unstable_by(f64::total_cmp);
-        let cells = match categorical {
+        // A column that stood still has one value that may come again; any other is one that the reference does not know.
+        let stood_still = finite.first().is_some_and(|first| Some(first) == finite.last());
+        let cells = match categorical || stood_still {
             true => Cells::Categorical(frequent_codes(&finite, config.max_categories)),
             false => Cells::Numeric(Bins::equal_count(values.iter().copied(), config.n_bins)?),
         };

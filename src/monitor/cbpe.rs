@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::maturity::Estimate;
-use crate::error::{Error, Result};
+use super::triangle::Estimate;
 
-/// Bins of probability, of equal width; one more where the threshold splits one.
+/// Bins of probability, of equal width.
 const BINS: usize = 64;
 
 /// Confidence-based performance estimation, streaming: if probabilities are calibrated, a row with probability p is bad p
@@ -16,13 +15,20 @@ const BINS: usize = 64;
 /// ([`OutcomeLedger`](super::OutcomeLedger)), by [`Estimate::disagreement`]: that they part is the sign that the world has
 /// changed and the model has not noticed.
 ///
-/// Figures at the threshold are exact; AUC and average precision take rows within one of 64 bins for ties. Additive:
-/// [`merge`](Self::merge). 1.6 KB. Source: the estimator of NannyML, with the variance of the Poisson-binomial distribution.
+/// Figures of decisions are exact; AUC and average precision take rows within one of 64 bins for ties. Additive:
+/// [`merge`](Self::merge). 3 KB. Source: the estimator of NannyML, with the variance of the Poisson-binomial distribution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cbpe {
-    threshold: f64,
-    bins: Vec<Bin>,
+    passed: Vec<Bin>,
+    flagged: Vec<Bin>,
     rejected: u64,
+}
+
+impl Default for Cbpe {
+    fn default() -> Self {
+        let bins = || vec![Bin::default(); BINS];
+        Cbpe { passed: bins(), flagged: bins(), rejected: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -41,11 +47,11 @@ pub struct ExpectedPerformance {
     pub n: u64,
     /// Share of bad rows.
     pub bad_rate: Option<Estimate>,
-    /// Share of bad rows among those at or above the threshold.
+    /// Share of bad rows among the flagged.
     pub precision: Option<Estimate>,
-    /// Share of the bad rows that are at or above the threshold.
+    /// Share of the bad rows that are flagged.
     pub recall: Option<Estimate>,
-    /// Share of the good rows that are below the threshold.
+    /// Share of the good rows that are not.
     pub specificity: Option<f64>,
     /// Share of right decisions.
     pub accuracy: Option<f64>,
@@ -57,50 +63,42 @@ pub struct ExpectedPerformance {
     pub average_precision: Option<f64>,
 }
 
+impl Bin {
+    fn plus(mut self, other: &Bin) -> Bin {
+        self.n += other.n;
+        self.bad += other.bad;
+        self.variance += other.variance;
+        self
+    }
+}
+
 impl Cbpe {
-    /// For decisions at `threshold`: a row at or above it is taken for bad.
-    ///
-    /// # Errors
-    /// `InvalidConfig` for NaN.
-    pub fn new(threshold: f64) -> Result<Self> {
-        if threshold.is_nan() {
-            return Err(Error::config("CBPE", "needs a threshold"));
-        }
-        Ok(Cbpe { threshold, bins: vec![Bin::default(); BINS + 1], rejected: 0 })
+    /// No rows.
+    pub fn new() -> Self {
+        Cbpe::default()
     }
 
-    /// Takes in the calibrated probability of a row. One outside `0.0..=1.0`, or NaN, is counted as rejected. O(1).
-    pub fn record(&mut self, probability: f64) {
+    /// Takes in the calibrated probability of a row, and whether it was taken for bad. A probability outside `0.0..=1.0`, or
+    /// NaN, is counted as rejected. O(1).
+    pub fn record(&mut self, probability: f64, flagged: bool) {
         if !(0.0..=1.0).contains(&probability) {
             self.rejected += 1;
             return;
         }
         let bin = ((probability * BINS as f64) as usize).min(BINS - 1);
-        // All bins above the threshold move up by one, so that no bin lies on both sides of it.
-        let bin = bin + usize::from(probability >= self.threshold);
-        if let Some(bin) = self.bins.get_mut(bin) {
-            bin.n += 1;
-            bin.bad += probability;
-            bin.variance += probability * (1.0 - probability);
-        }
+        let side = if flagged { &mut self.flagged } else { &mut self.passed };
+        let variance = probability * (1.0 - probability);
+        side[bin] = side[bin].plus(&Bin { n: 1, bad: probability, variance });
     }
 
     /// Adds the rows of another one.
-    ///
-    /// # Errors
-    /// `InvalidInput` for another threshold.
-    pub fn merge(&mut self, other: &Cbpe) -> Result<()> {
-        if self.threshold.to_bits() != other.threshold.to_bits() {
-            let reason = format!("{} and {}", self.threshold, other.threshold);
-            return Err(Error::input("thresholds", reason));
-        }
-        for (mine, theirs) in self.bins.iter_mut().zip(&other.bins) {
-            mine.n += theirs.n;
-            mine.bad += theirs.bad;
-            mine.variance += theirs.variance;
-        }
+    pub fn merge(&mut self, other: &Cbpe) {
+        let add = |mine: &mut [Bin], theirs: &[Bin]| {
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine = mine.plus(theirs));
+        };
+        add(&mut self.passed, &other.passed);
+        add(&mut self.flagged, &other.flagged);
         self.rejected += other.rejected;
-        Ok(())
     }
 
     /// Probabilities that were none.
@@ -110,17 +108,8 @@ impl Cbpe {
 
     /// What is to be expected of the rows so far. O(bins).
     pub fn expected(&self) -> ExpectedPerformance {
-        // A bin beyond the threshold's own holds rows above it only, one before it rows below only.
-        let split = ((self.threshold * BINS as f64).clamp(0.0, BINS as f64 - 1.0)) as usize;
-        let split = if self.threshold > 1.0 { BINS } else { split };
-        let sum = |bins: &[Bin]| {
-            bins.iter().fold(Bin::default(), |sum, bin| Bin {
-                n: sum.n + bin.n,
-                bad: sum.bad + bin.bad,
-                variance: sum.variance + bin.variance,
-            })
-        };
-        let (below, above) = (sum(&self.bins[..=split]), sum(&self.bins[split + 1..]));
+        let sum = |bins: &[Bin]| bins.iter().fold(Bin::default(), Bin::plus);
+        let (below, above) = (sum(&self.passed), sum(&self.flagged));
         let n = below.n + above.n;
         let (hits, missed) = (above.bad, below.bad);
         let (alarms, passed) = (above.n as f64, below.n as f64);
@@ -155,7 +144,9 @@ impl Cbpe {
         }
         let (mut pairs, mut precision) = (0.0, 0.0);
         let (mut bad_above, mut good_above) = (0.0, 0.0);
-        for bin in self.bins.iter().rev().filter(|bin| bin.n > 0) {
+        let bins =
+            self.passed.iter().zip(&self.flagged).map(|(passed, flagged)| passed.plus(flagged));
+        for bin in bins.rev().filter(|bin| bin.n > 0) {
             let good_here = bin.n as f64 - bin.bad;
             pairs += good_here * (bad_above + bin.bad / 2.0);
             bad_above += bin.bad;

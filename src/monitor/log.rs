@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ids::ModelRef;
+use crate::seed::stable_hash;
 use crate::serve::Prediction;
 
 /// Keeps predictions for inspection.
@@ -19,51 +23,117 @@ use crate::serve::Prediction;
 /// # Cost
 /// [`record`](Self::record) must not block on anything slower than memory; a backend queues.
 pub trait PredictionLog: Debug + Send + Sync + 'static {
-    /// Keeps a prediction. Cannot fail: a log that has trouble counts it and reports it elsewhere.
-    fn record(&self, prediction: &Prediction);
+    /// Keeps a prediction and the row it was made on, values in schema order. Cannot fail: a log that has trouble counts it and
+    /// reports it elsewhere.
+    fn record(&self, prediction: &Prediction, row: &[f64]);
 
     /// The last predictions of a version, newest first, at most `n`.
     ///
     /// # Errors
     /// `Io` from backends; the in-memory default has none.
-    fn recent(&self, model: &ModelRef, n: usize) -> Result<Vec<Prediction>>;
+    fn recent(&self, model: &ModelRef, n: usize) -> Result<Vec<Logged>>;
 }
 
-/// Keeps the last predictions of each version in memory.
+/// A prediction as it was logged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    /// The prediction.
+    pub prediction: Prediction,
+    /// The row it was made on; empty where the log does not keep rows.
+    pub row: Vec<f64>,
+}
+
+/// Parameters of an [`InMemoryPredictionLog`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PredictionLogConfig {
+    /// Predictions kept of each version.
+    pub capacity: usize,
+    /// Whether their rows are kept too.
+    pub rows: bool,
+    /// Share of predictions that is kept, `0.0..=1.0`, chosen by a hash of the id: the same ones in every process.
+    pub share: f64,
+}
+
+/// 10,000 of each version, all of them, without rows.
+impl Default for PredictionLogConfig {
+    fn default() -> Self {
+        PredictionLogConfig { capacity: 10_000, rows: false, share: 1.0 }
+    }
+}
+
+/// Keeps the last predictions of each version in memory: about 160 bytes each, and 8 per value where rows are kept.
+///
+/// Recording does not wait: a prediction that finds another one being written down is left out, and counted.
 #[derive(Debug)]
 pub struct InMemoryPredictionLog {
-    capacity: usize,
-    by_model: Mutex<BTreeMap<ModelRef, VecDeque<Prediction>>>,
+    config: PredictionLogConfig,
+    /// Ids whose hash lies below it are kept; `None` for all.
+    below: Option<u64>,
+    by_model: Mutex<BTreeMap<ModelRef, VecDeque<Logged>>>,
+    missed: AtomicU64,
 }
 
 impl InMemoryPredictionLog {
-    /// Keeps the last `capacity` predictions of each version, about 100 bytes each.
-    ///
     /// # Errors
-    /// `InvalidConfig` for a capacity of zero.
-    pub fn new(capacity: usize) -> Result<Self> {
-        if capacity == 0 {
-            return Err(Error::config("prediction log", "capacity must be at least 1"));
+    /// `InvalidConfig` for a capacity of zero or a share outside `0.0..=1.0`.
+    pub fn new(config: PredictionLogConfig) -> Result<Self> {
+        if config.capacity == 0 || !(0.0..=1.0).contains(&config.share) {
+            let reason = "capacity must be at least 1, share lies within 0 to 1";
+            return Err(Error::config("prediction log", reason));
         }
-        Ok(InMemoryPredictionLog { capacity, by_model: Mutex::default() })
+        // 2⁶⁴ × share; the conversion saturates.
+        let below =
+            (config.share < 1.0).then_some((config.share * 18_446_744_073_709_551_616.0) as u64);
+        let (by_model, missed) = (Mutex::default(), AtomicU64::new(0));
+        Ok(InMemoryPredictionLog { config, below, by_model, missed })
+    }
+
+    /// Predictions left out because another one was being written down or read.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+/// The default configuration, which is sound.
+impl Default for InMemoryPredictionLog {
+    fn default() -> Self {
+        let config = PredictionLogConfig::default();
+        let (by_model, missed) = (Mutex::default(), AtomicU64::new(0));
+        InMemoryPredictionLog { config, below: None, by_model, missed }
     }
 }
 
 impl PredictionLog for InMemoryPredictionLog {
-    fn record(&self, prediction: &Prediction) {
-        let mut by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
+    fn record(&self, prediction: &Prediction, row: &[f64]) {
+        let chosen = |below| stable_hash(&prediction.id.to_le_bytes(), 0) < below;
+        if !self.below.is_none_or(chosen) {
+            return;
+        }
+        let mut by_model = match self.by_model.try_lock() {
+            Ok(by_model) => by_model,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        };
         if !by_model.contains_key(&prediction.model) {
-            let ring = VecDeque::with_capacity(self.capacity);
+            let ring = VecDeque::with_capacity(self.config.capacity);
             by_model.insert(prediction.model.clone(), ring);
         }
         let ring = by_model.get_mut(&prediction.model).expect("just inserted");
-        if ring.len() == self.capacity {
-            ring.pop_front();
+        // The oldest one's memory is used again.
+        let oldest = if ring.len() == self.config.capacity { ring.pop_front() } else { None };
+        let mut kept = oldest.map_or(Vec::new(), |logged| logged.row);
+        kept.clear();
+        if self.config.rows {
+            kept.extend_from_slice(row);
         }
-        ring.push_back(prediction.clone());
+        ring.push_back(Logged { prediction: prediction.clone(), row: kept });
     }
 
-    fn recent(&self, model: &ModelRef, n: usize) -> Result<Vec<Prediction>> {
+    fn recent(&self, model: &ModelRef, n: usize) -> Result<Vec<Logged>> {
         let by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = by_model.get(model);
         Ok(ring.map_or(Vec::new(), |ring| ring.iter().rev().take(n).cloned().collect()))

@@ -1,22 +1,31 @@
 //! Stage 10, monitor. Takes predictions, and labels when they arrive; gives [`Finding`]s: what was said and what came
-//! true, per version and stretch of time.
+//! true, per version and stretch of time, and answers rules as a [`MetricSource`].
 
+mod board;
 mod cbpe;
+mod found;
+mod inbox;
 mod log;
-mod maturity;
 mod metric;
+mod outcome;
 mod traffic;
+mod triangle;
+mod waiting;
 
+pub use board::{Finding, FindingBoard, Measurement, MetricSource};
 pub use cbpe::{Cbpe, ExpectedPerformance};
-pub use log::{InMemoryPredictionLog, PredictionLog};
-pub use maturity::{
-    Completeness, Estimate, LabelTriangle, MaturedPerformance, OutcomeConfig, OutcomeLedger,
+pub use log::{InMemoryPredictionLog, Logged, PredictionLog, PredictionLogConfig};
+pub use metric::Metric;
+pub use outcome::{
+    CalibrationGap, LabelCounts, Labelled, MaturedPerformance, OutcomeConfig, OutcomeLedger,
 };
-pub use metric::{Finding, FindingBoard, Measurement, Metric, MetricSource};
-pub use traffic::{Answer, Outcome, Traffic, TrafficSeries, TrafficStats};
+pub use traffic::{Answer, Gaps, Outcome, Traffic, TrafficSeries, TrafficStats};
+pub use triangle::{Completeness, Estimate, LabelTriangle};
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,80 +34,78 @@ use crate::error::{Error, Result};
 use crate::ids::ModelRef;
 use crate::serve::Prediction;
 use crate::time::{Timestamp, days, micros};
+use found::{Found, stretches};
+use inbox::Inbox;
+use waiting::{Seen, Waiting};
 
 /// Parameters of a [`Monitor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorConfig {
-    /// Length of the stretches that predictions are counted in.
+    /// Length of the stretches that traffic and drift are told about: whole hours, at most a day.
     pub bucket: Duration,
-    /// Time that labels take: a bucket's precision and recall are reported this long after its end.
+    /// Time that labels take: what they say of a day is told this long after its end.
     pub label_delay: Duration,
+    /// Whether a row whose label has not come by then is good, as with chargebacks; otherwise it is unknown.
+    pub silence_is_good: bool,
     /// Most predictions that wait for their label; the oldest are forgotten first.
     pub max_unlabelled: usize,
+    /// How labels still to come are allowed for.
+    pub outcomes: OutcomeConfig,
+    /// Stretch over which the corrected bad rate is held against what scores promise.
+    pub agreement: Duration,
 }
 
-/// Buckets of a day, labels after 7 days, a million waiting predictions (about 100 MB).
+/// Buckets of a day, labels after 7 days, silence unknown, a million waiting predictions (about 100 MB), 28 days of agreement.
 impl Default for MonitorConfig {
     fn default() -> Self {
-        MonitorConfig { bucket: days(1), label_delay: days(7), max_unlabelled: 1_000_000 }
+        MonitorConfig {
+            bucket: days(1),
+            label_delay: days(7),
+            silence_is_good: false,
+            max_unlabelled: 1_000_000,
+            outcomes: OutcomeConfig::default(),
+            agreement: days(28),
+        }
     }
 }
 
-/// Counts predictions per version and stretch of time, and joins labels to them when they arrive.
+/// Counts predictions, joins labels to them when they arrive, and says what became known.
 ///
-/// Findings, per version, once a bucket has ended: `predictions` (count), `review_rate`, `fallback_rate`,
-/// `mean_score` (over scored rows). Once its labels are due as well: `label_coverage`, and over labelled rows
-/// `bad_rate`, `precision` and `recall` of reviews, where they are defined.
+/// Of every version, once a bucket has ended: `predictions` (count), `review_rate`, `fallback_rate`, `error_rate`, `mean_score`
+/// (over scored rows), `incomplete_rate`. Once the labels of a day are due: `label_coverage`, `bad_rate`, `precision` and
+/// `recall` of reviews, `calibration_gap`, and as of that moment `label_lag` and `outcome_disagreement`, where they are defined.
+///
+/// As a [`MetricSource`] it answers from its [`Traffic`], over any stretch, and otherwise from the latest findings, its own and
+/// those [`post`](Self::post)ed by others.
 ///
 /// # Concurrency
-/// Share it by reference; one short lock per call.
+/// Share it by reference. Recording never waits for anybody; the other calls take a short lock.
 #[derive(Debug)]
 pub struct Monitor {
     config: MonitorConfig,
-    state: Mutex<State>,
+    traffic: Traffic,
+    inbox: Inbox<Seen>,
+    missed: AtomicU64,
+    outcomes: Mutex<Outcomes>,
+    board: Mutex<FindingBoard>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Open buckets by start, then version.
-    buckets: BTreeMap<Timestamp, BTreeMap<ModelRef, Bucket>>,
-    waiting: HashMap<u64, Waiting>,
-    /// Ids in the order they came, with those that have gone since.
-    order: VecDeque<u64>,
-    forgotten: u64,
-    /// Buckets that end by then are closed: all that there was to say of them has been said.
-    closed: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    bucket: Timestamp,
-    model: ModelRef,
-    review: bool,
-}
-
-#[derive(Debug, Default)]
-struct Bucket {
-    traffic_reported: bool,
-    predictions: u64,
-    reviews: u64,
-    fallbacks: u64,
-    /// Sum of scores in 2⁻³² steps: whole numbers, so that order and threads do not matter.
-    scores: u128,
-    labelled: u64,
-    bad: u64,
-    bad_reviews: u64,
-    labelled_reviews: u64,
+struct Outcomes {
+    ledgers: BTreeMap<ModelRef, OutcomeLedger>,
+    waiting: Waiting,
+    /// Traffic is told up to here, on the buckets' grid.
+    told: Option<Timestamp>,
+    /// Labels are told up to here, on the grid of days.
+    judged: Option<Timestamp>,
 }
 
 /// What became of a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LabelJoin {
     /// Counted with its prediction.
-    Joined,
-    /// Its prediction's bucket has been reported already; not counted.
-    TooLate,
+    Joined(Labelled),
     /// No prediction of that id waits: never made, labelled already, or forgotten.
     Unknown,
 }
@@ -106,145 +113,190 @@ pub enum LabelJoin {
 impl MonitorConfig {
     /// Start of the bucket that a moment falls into; buckets are counted from 1970-01-01 UTC.
     pub fn bucket_start(&self, at: Timestamp) -> Timestamp {
-        let length = micros(self.bucket).max(1);
-        Timestamp::from_micros(at.micros().div_euclid(length).saturating_mul(length))
+        start(at, self.bucket)
     }
 }
+
+/// Start of the stretch of a length that a moment falls into.
+fn start(at: Timestamp, length: Duration) -> Timestamp {
+    let length = micros(length).max(1);
+    Timestamp::from_micros(at.micros().div_euclid(length).saturating_mul(length))
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl Monitor {
     /// # Errors
-    /// `InvalidConfig` for a bucket shorter than a microsecond or no room for waiting predictions.
+    /// `InvalidConfig` for a bucket that is not 1 to 24 whole hours, no room for waiting predictions, or outcomes out of range.
     pub fn new(config: MonitorConfig) -> Result<Self> {
-        if micros(config.bucket) == 0 || config.max_unlabelled == 0 {
-            let reason = "bucket and max_unlabelled must be positive";
+        let whole_hours = micros(config.bucket) % micros(HOUR) == 0;
+        if !(HOUR..=days(1)).contains(&config.bucket) || !whole_hours || config.max_unlabelled == 0
+        {
+            let reason = "bucket is 1 to 24 whole hours, max_unlabelled is positive";
             return Err(Error::config("monitor", reason));
         }
-        Ok(Monitor { config, state: Mutex::default() })
+        config.outcomes.check()?;
+        Ok(Monitor {
+            config,
+            traffic: Traffic::new(),
+            inbox: Inbox::new(),
+            missed: AtomicU64::new(0),
+            outcomes: Mutex::default(),
+            board: Mutex::default(),
+        })
     }
 
-    /// Counts a prediction. One of a bucket whose outcomes have been reported already is not counted any more.
-    pub fn record(&self, prediction: &Prediction) {
-        let start = self.config.bucket_start(prediction.at);
-        let review = prediction.decision.is_alert();
-        let mut state = self.state();
-        if state.is_closed(start.plus(self.config.bucket)) {
-            return;
-        }
-        let bucket = state.bucket(start, &prediction.model);
-        bucket.predictions += 1;
-        bucket.reviews += u64::from(review);
-        match prediction.score {
-            Some(score) => bucket.scores += (score * 4_294_967_296.0) as u128,
-            None => bucket.fallbacks += 1,
-        }
-        let waiting = Waiting { bucket: start, model: prediction.model.clone(), review };
-        if state.waiting.insert(prediction.id, waiting).is_none() {
-            state.order.push_back(prediction.id);
-        }
-        while state.waiting.len() > self.config.max_unlabelled {
-            let oldest = state.order.pop_front().expect("every waiting id is in the order");
-            let gone = state.waiting.remove(&oldest).is_some();
-            state.forgotten += u64::from(gone);
-        }
-        // Labelled ids stay in the order until they reach its front; keep them from piling up.
-        while state.order.front().is_some_and(|id| !state.waiting.contains_key(id)) {
-            state.order.pop_front();
+    /// The configuration.
+    pub fn config(&self) -> &MonitorConfig {
+        &self.config
+    }
+
+    /// Counts of answers by second, minute and hour. A host that has segments, or requests without an answer, records them there.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Counts a prediction, how long it took and what its row lacked, and waits for its label.
+    ///
+    /// Does not wait for other threads and reads no clock. Does not allocate, unless 65,536 predictions have come since the last
+    /// label or [`tick`](Self::tick): then whoever finds the room used up files them. Where predictions come faster than one thread
+    /// files them, some millions a second, a prediction may be left out of the join, and is then counted as
+    /// [`forgotten`](Self::forgotten); traffic counts it all the same.
+    pub fn record(&self, prediction: &Prediction, latency: Duration, gaps: Gaps) {
+        let Prediction { id, at, ref model, score, decision, .. } = *prediction;
+        let outcome = match score {
+            Some(score) => Outcome::Scored { score, decision },
+            None => Outcome::Fallback(decision),
+        };
+        self.traffic.series(model, None).record(&Answer { at, outcome, latency, gaps });
+        let seen = Seen { id, at, model: model.clone(), score, decision };
+        if let Err(seen) = self.inbox.put(seen) {
+            match self.outcomes.try_lock() {
+                Ok(mut outcomes) => self.look_into(&mut outcomes, Some(seen)),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    self.look_into(&mut poisoned.into_inner(), Some(seen));
+                }
+                // Somebody is at it: the next one will find room.
+                Err(TryLockError::WouldBlock) => drop(self.missed.fetch_add(1, Ordering::Relaxed)),
+            }
         }
     }
 
-    /// Gives a prediction its label, `true` for bad. A second label for the same prediction is `Unknown`.
-    pub fn label(&self, id: u64, bad: bool) -> LabelJoin {
-        let mut state = self.state();
-        let Some(waiting) = state.waiting.remove(&id) else {
+    /// Gives a prediction its label, `true` for bad, which became known at `reported`. A second label for the same prediction is
+    /// `Unknown`.
+    pub fn label(&self, id: u64, bad: bool, reported: Timestamp) -> LabelJoin {
+        let mut outcomes = self.outcomes();
+        let Some(seen) = outcomes.waiting.take(id) else {
             return LabelJoin::Unknown;
         };
-        if state.is_closed(waiting.bucket.plus(self.config.bucket)) {
-            return LabelJoin::TooLate;
-        }
-        let bucket = state.bucket(waiting.bucket, &waiting.model);
-        bucket.labelled += 1;
-        bucket.bad += u64::from(bad);
-        bucket.labelled_reviews += u64::from(waiting.review);
-        bucket.bad_reviews += u64::from(bad && waiting.review);
-        LabelJoin::Joined
+        let label = seen.labelled(bad, reported);
+        outcomes.ledger(&seen.model, &self.config).labelled(&label);
+        LabelJoin::Joined(label)
     }
 
-    /// Predictions that were forgotten before a label came, for want of room.
+    /// [`label`](Self::label) from a host that kept what was predicted: nothing is looked up, and nothing need wait.
+    pub fn label_known(&self, model: &ModelRef, label: &Labelled) {
+        self.outcomes().ledger(model, &self.config).labelled(label);
+    }
+
+    /// Predictions whose label will find nothing to join: forgotten for want of room, or never filed.
     pub fn forgotten(&self) -> u64 {
-        self.state().forgotten
+        self.outcomes().waiting.forgotten + self.missed.load(Ordering::Relaxed)
     }
 
-    /// What has become known since the last call: traffic of buckets that ended by `now`, and outcomes of buckets whose
-    /// labels are due by `now`. In order of time and version; each is given once.
-    pub fn findings(&self, now: Timestamp) -> Vec<Finding> {
+    /// What predictions and labels of a version came to so far; `None` without any.
+    pub fn outcomes_of(&self, model: &ModelRef) -> Option<OutcomeLedger> {
+        self.outcomes().ledgers.get(model).cloned()
+    }
+
+    /// Labels that have come on the predictions of a range of whole days, over all versions.
+    pub fn labels(&self, range: &Range<Timestamp>) -> LabelCounts {
+        let outcomes = self.outcomes();
+        outcomes
+            .ledgers
+            .values()
+            .fold(LabelCounts::default(), |sum, of| sum.plus(&of.labels(range)))
+    }
+
+    /// Moves on to `now`; what has become known since the last call, in order of time and version, each once: traffic of buckets
+    /// that ended by `now`, outcomes of days whose labels are due by `now`. Call it every few seconds where rules look
+    /// at traffic, and at least once a day.
+    pub fn tick(&self, now: Timestamp) -> Vec<Finding> {
+        self.traffic.tick(now);
+        let mut outcomes = self.outcomes();
+        let Outcomes { ledgers, told, judged, .. } = &mut *outcomes;
+        let Some(first) = ledgers.values().filter_map(OutcomeLedger::first_day).min() else {
+            return Vec::new();
+        };
         let mut findings = Vec::new();
-        let mut state = self.state();
-        state.closed = state.closed.max(Some(now.minus(self.config.label_delay)));
-        state.buckets.retain(|&from, models| {
-            let to = from.plus(self.config.bucket);
-            let due = to.plus(self.config.label_delay) <= now;
-            for (model, bucket) in models.iter_mut() {
-                let mut found = |metric: Metric, value: f64, n: u64| {
-                    let (model, segment) = (Some(model.clone()), None);
-                    findings.push(Finding { metric, model, segment, from, to, value, n });
-                };
-                if to <= now && !bucket.traffic_reported {
-                    bucket.traffic_reported = true;
-                    bucket.traffic(&mut found);
-                }
-                if due {
-                    bucket.outcomes(&mut found);
-                }
+        for bucket in stretches(told.get_or_insert(first), now, self.config.bucket) {
+            for model in ledgers.keys() {
+                let stats = self.traffic.stats(Some(model), None, bucket.clone());
+                let mut found = Found { model, stretch: &bucket, findings: &mut findings };
+                found.traffic(&stats);
             }
-            !due
-        });
+        }
+        let of_labels = findings.len();
+        let due = now.minus(self.config.label_delay);
+        for day in stretches(judged.get_or_insert(first), due, days(1)) {
+            for (model, ledger) in ledgers.iter() {
+                let found = Found { model, stretch: &day, findings: &mut findings };
+                found.outcomes(ledger, now, &self.config);
+            }
+        }
+        drop(outcomes);
+        // Rules see traffic over stretches of their own.
+        self.post(&findings[of_labels..], now);
         findings
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Puts up what others have found, for rules to look at.
+    pub fn post(&self, findings: &[Finding], now: Timestamp) {
+        self.board().post(findings, now);
+    }
+
+    /// Takes down what was found of a version that no longer answers, and forgets its traffic. Labels that still come are counted.
+    pub fn retire(&self, model: &ModelRef) {
+        self.traffic.retire(model);
+        self.board().retire(model);
+    }
+
+    fn look_into(&self, outcomes: &mut Outcomes, last: Option<Seen>) {
+        let config = &self.config;
+        let mut take = |seen: Seen| {
+            outcomes.ledger(&seen.model, config).predicted(seen.at, seen.score, seen.decision);
+            outcomes.waiting.put(seen, config.max_unlabelled);
+        };
+        self.inbox.empty(&mut take);
+        last.into_iter().for_each(take);
+    }
+
+    /// The outcomes with everything that was recorded until now.
+    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look_into(&mut outcomes, None);
+        outcomes
+    }
+
+    fn board(&self) -> MutexGuard<'_, FindingBoard> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn is_closed(&self, end: Timestamp) -> bool {
-        self.closed.is_some_and(|closed| end <= closed)
-    }
-
-    fn bucket(&mut self, start: Timestamp, model: &ModelRef) -> &mut Bucket {
-        let models = self.buckets.entry(start).or_default();
-        if !models.contains_key(model) {
-            models.insert(model.clone(), Bucket::default());
+impl Outcomes {
+    fn ledger(&mut self, model: &ModelRef, config: &MonitorConfig) -> &mut OutcomeLedger {
+        if !self.ledgers.contains_key(model) {
+            let ledger = OutcomeLedger::new(config.outcomes).expect("checked with the monitor's");
+            self.ledgers.insert(model.clone(), ledger);
         }
-        models.get_mut(model).expect("just inserted")
+        self.ledgers.get_mut(model).expect("just inserted")
     }
 }
 
-impl Bucket {
-    fn traffic(&self, found: &mut impl FnMut(Metric, f64, u64)) {
-        let (n, scored) = (self.predictions, self.predictions - self.fallbacks);
-        found(Metric::Predictions, n as f64, n);
-        found(Metric::ReviewRate, self.reviews as f64 / n as f64, n);
-        found(Metric::FallbackRate, self.fallbacks as f64 / n as f64, n);
-        if scored > 0 {
-            found(Metric::MeanScore, self.scores as f64 / 4_294_967_296.0 / scored as f64, scored);
-        }
-    }
-
-    fn outcomes(&self, found: &mut impl FnMut(Metric, f64, u64)) {
-        if self.predictions > 0 {
-            let coverage = self.labelled as f64 / self.predictions as f64;
-            found(Metric::LabelCoverage, coverage, self.predictions);
-        }
-        if self.labelled > 0 {
-            found(Metric::BadRate, self.bad as f64 / self.labelled as f64, self.labelled);
-        }
-        if self.labelled_reviews > 0 {
-            let precision = self.bad_reviews as f64 / self.labelled_reviews as f64;
-            found(Metric::Precision, precision, self.labelled_reviews);
-        }
-        if self.bad > 0 {
-            found(Metric::Recall, self.bad_reviews as f64 / self.bad as f64, self.bad);
-        }
+/// From the traffic where that knows the metric, otherwise from the latest findings.
+impl MetricSource for Monitor {
+    fn measure(&self, metric: &Metric, window: Duration, now: Timestamp) -> Vec<Measurement> {
+        let live = self.traffic.measure(metric, window, now);
+        if live.is_empty() { self.board().measure(metric, window, now) } else { live }
     }
 }

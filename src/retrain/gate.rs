@@ -1,18 +1,20 @@
 //! Whether a challenger may take the champion's place.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::time::Duration;
 
 use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
+use super::verdict::{GateSide, GateVerdict};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::evaluate::{Costs, Ranking};
 use crate::ids::EntityKey;
 use crate::seed::Seed;
+use crate::stats::{AucComparison, Bins, population_stability_index};
 
-/// What a challenger must show.
+/// What a challenger must show. Losses and growths are those of the challenger beside the champion, on the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateConfig {
@@ -22,21 +24,55 @@ pub struct GateConfig {
     pub min_bad: u64,
     /// Share of resamples in which the challenger must cost less, `0.0..=1.0`.
     pub min_confidence: f64,
-    /// Most average precision that it may lose.
-    pub max_precision_loss: f64,
     /// Number of resamples.
     pub resamples: u32,
+    /// Most average precision that it may lose.
+    pub max_precision_loss: f64,
+    /// Most recall that it may lose.
+    pub max_recall_loss: f64,
+    /// Most that its share of reviews may grow, as a share of all rows: a review team has so many hands.
+    pub max_review_growth: f64,
+    /// Highest population stability index of its scores against those on its training rows.
+    pub max_psi: f64,
+    /// Longest time that it may take for a row; `None` for any. Looked at where times are given.
+    pub max_latency: Option<Duration>,
 }
 
-/// 50 bad rows, cheaper in 95 % of 2,000 resamples, no more than 0.01 of average precision lost.
+/// 50 bad rows, cheaper in 95 % of 2,000 resamples, no more than 0.01 of average precision and 0.05 of recall lost, no more than
+/// 5 % of all rows reviewed in addition, scores within a PSI of 0.25 of its training, any latency.
 impl Default for GateConfig {
     fn default() -> Self {
         GateConfig {
             costs: Costs::default(),
             min_bad: 50,
             min_confidence: 0.95,
-            max_precision_loss: 0.01,
             resamples: 2000,
+            max_precision_loss: 0.01,
+            max_recall_loss: 0.05,
+            max_review_growth: 0.05,
+            max_psi: 0.25,
+            max_latency: None,
+        }
+    }
+}
+
+/// The rows of a comparison: labels, and where known what is at stake and who stands or falls together.
+#[derive(Debug, Clone, Copy)]
+pub struct GateRows<'a> {
+    /// `true` for bad, one per row.
+    pub labels: &'a [bool],
+    /// One per row, or none.
+    pub amounts: &'a [f64],
+    /// One per row, or none.
+    pub entities: &'a [EntityKey],
+}
+
+impl<'a> From<&'a Dataset> for GateRows<'a> {
+    fn from(data: &'a Dataset) -> Self {
+        GateRows {
+            labels: data.labels(),
+            amounts: data.amounts().unwrap_or(&[]),
+            entities: data.entities().unwrap_or(&[]),
         }
     }
 }
@@ -44,39 +80,27 @@ impl Default for GateConfig {
 /// One side of a comparison: scores on the same rows, and the threshold that goes with them.
 #[derive(Debug, Clone, Copy)]
 pub struct Scored<'a> {
-    /// One per row.
+    /// One per row, NaN for none.
     pub scores: &'a [f64],
     /// Where the model asks for a review.
     pub threshold: f64,
+    /// Its scores on the rows that it was trained on; empty where stability is not to be looked at.
+    pub training_scores: &'a [f64],
+    /// Time that it takes for a row, where that was measured.
+    pub latency: Option<Duration>,
 }
 
-/// The outcome of a comparison, with every number it rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GateVerdict {
-    /// Whether the challenger may take the champion's place.
-    pub promote: bool,
-    /// What spoke against it; empty if it may.
-    pub objections: Vec<String>,
-    /// Rows compared on.
-    pub n_rows: u64,
-    /// Rows labelled bad.
-    pub n_bad: u64,
-    /// Total cost of the champion's decisions.
-    pub champion_cost: f64,
-    /// Total cost of the challenger's decisions.
-    pub challenger_cost: f64,
-    /// Share of resamples in which the challenger costs less.
-    pub confidence: f64,
-    /// Average precision of the champion's scores.
-    pub champion_precision: f64,
-    /// Average precision of the challenger's scores.
-    pub challenger_precision: f64,
+impl<'a> Scored<'a> {
+    /// Scores and a threshold, and nothing known of training and latency.
+    pub fn new(scores: &'a [f64], threshold: f64) -> Self {
+        Scored { scores, threshold, training_scores: &[], latency: None }
+    }
 }
 
-/// Compares challenger and champion on the same rows.
+/// Compares challenger and champion on the same rows, which neither was trained on: those that both gave a score.
 ///
-/// The cost of every decision is paired row by row, and the differences are summed up per entity where the data set
-/// knows entities, since the rows of one customer stand or fall together. The confidence is a Poisson bootstrap over
+/// The cost of every decision is paired row by row, and the differences are summed up per entity where entities are
+/// known, since the rows of one customer stand or fall together. The confidence is a Poisson bootstrap over
 /// those sums: every resample weighs each of them by an independent Poisson(1) count.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -85,13 +109,16 @@ pub struct Gate {
 
 impl Gate {
     /// # Errors
-    /// `InvalidConfig` for unsound costs, shares outside `0.0..=1.0`, or no resamples.
+    /// `InvalidConfig` for unsound costs, shares outside `0.0..=1.0`, a negative PSI, or no resamples.
     pub fn new(config: GateConfig) -> Result<Self> {
         config.costs.check()?;
-        let shares = [config.min_confidence, config.max_precision_loss];
-        if !shares.iter().all(|share| (0.0..=1.0).contains(share)) || config.resamples == 0 {
-            let reason =
-                "confidence and precision loss lie within 0 to 1, resamples are at least 1";
+        let GateConfig { min_confidence, max_precision_loss, max_recall_loss, .. } = config;
+        let shares =
+            [min_confidence, max_precision_loss, max_recall_loss, config.max_review_growth];
+        let sound = shares.iter().all(|share| (0.0..=1.0).contains(share)) && config.max_psi >= 0.0;
+        if !sound || config.resamples == 0 {
+            let reason = "confidence, losses and growth lie within 0 to 1, max_psi is not negative, \
+                          resamples are at least 1";
             return Err(Error::config("gate", reason));
         }
         Ok(Gate { config })
@@ -102,82 +129,138 @@ impl Gate {
         &self.config.costs
     }
 
-    /// Compares both sides on `data`, which neither was trained on.
+    /// Compares both sides. Too few rows, or rows of one class, are an objection.
     ///
     /// # Errors
-    /// `InvalidInput` or `OneClass` if scores and rows do not allow a ranking.
+    /// `InvalidInput` unless there is a score of each side per row, and an amount and an entity per row or none at all.
     pub fn judge(
         &self,
-        data: &Dataset,
+        rows: GateRows<'_>,
         champion: Scored<'_>,
         challenger: Scored<'_>,
         seed: Seed,
     ) -> Result<GateVerdict> {
-        let GateConfig { costs, min_bad, min_confidence, max_precision_loss, .. } = self.config;
-        let amounts = data.amounts().unwrap_or(&[]);
-        let cost = |side: Scored<'_>| {
-            let outcome = costs.outcome(side.threshold, data.labels(), side.scores, amounts)?;
-            Ok::<_, Error>(outcome.total_cost)
+        let n = rows.labels.len();
+        let per_row = [champion.scores.len(), challenger.scores.len()];
+        let or_none = [rows.amounts.len(), rows.entities.len()];
+        if per_row.iter().any(|len| *len != n) || or_none.iter().any(|len| ![0, n].contains(len)) {
+            let reason =
+                format!("{per_row:?} scores, {or_none:?} amounts and entities for {n} rows");
+            return Err(Error::input("gate", reason));
+        }
+        let scored =
+            |row: &usize| !(champion.scores[*row].is_nan() || challenger.scores[*row].is_nan());
+        let kept: Vec<usize> = (0..n).filter(scored).collect();
+        let labels: Vec<bool> = kept.iter().map(|&row| rows.labels[row]).collect();
+        let n_bad = labels.iter().filter(|bad| **bad).count() as u64;
+        let of_kept = |scores: &[f64]| kept.iter().map(|&row| scores[row]).collect::<Vec<f64>>();
+        let scores = [champion, challenger].map(|side| of_kept(side.scores));
+        let side = |of: Scored<'_>, scores: &[f64]| {
+            let ranking = Ranking::new(&labels, scores).ok();
+            let flagged = |row: &&usize| of.scores[**row] >= of.threshold;
+            let reviews = kept.iter().filter(flagged).count() as f64;
+            let caught = kept.iter().filter(flagged).filter(|row| rows.labels[**row]).count();
+            let cost = |row: &usize| self.cost(rows, *row, of.scores[*row] >= of.threshold);
+            GateSide {
+                cost: kept.iter().map(cost).sum(),
+                review_rate: if kept.is_empty() { 0.0 } else { reviews / kept.len() as f64 },
+                recall: (n_bad > 0).then(|| caught as f64 / n_bad as f64),
+                average_precision: ranking.as_ref().map(Ranking::average_precision),
+                roc_auc: ranking.as_ref().map(Ranking::roc_auc),
+                psi: stability(of.training_scores, scores),
+                unscored: of.scores.iter().filter(|score| score.is_nan()).count() as u64,
+                latency: of.latency,
+            }
         };
-        let precision = |side: Scored<'_>| {
-            Ok::<_, Error>(Ranking::new(data.labels(), side.scores)?.average_precision())
-        };
+        let savings = self.savings(rows, &kept, champion, challenger);
         let mut verdict = GateVerdict {
             promote: false,
             objections: Vec::new(),
-            n_rows: data.n_rows() as u64,
-            n_bad: data.n_bad() as u64,
-            champion_cost: cost(champion)?,
-            challenger_cost: cost(challenger)?,
-            confidence: self.confidence(&self.savings(data, champion, challenger), seed),
-            champion_precision: precision(champion)?,
-            challenger_precision: precision(challenger)?,
+            n_rows: kept.len() as u64,
+            n_bad,
+            champion: side(champion, &scores[0]),
+            challenger: side(challenger, &scores[1]),
+            confidence: self.confidence(&savings, seed),
+            auc_p_value: AucComparison::paired(&labels, &scores[0], &scores[1])
+                .ok()
+                .map(|areas| areas.p_value)
+                .filter(|p| !p.is_nan()),
         };
-        let mut object = |holds: bool, objection: String| {
-            if holds {
-                verdict.objections.push(objection);
-            }
-        };
-        object(
-            verdict.n_bad < min_bad,
-            format!("{} bad rows are too few, {min_bad} are needed", verdict.n_bad),
-        );
-        object(
-            verdict.challenger_cost >= verdict.champion_cost,
-            format!(
-                "it costs {:.0}, the champion {:.0}",
-                verdict.challenger_cost, verdict.champion_cost
-            ),
-        );
-        object(
-            verdict.confidence < min_confidence,
-            format!(
-                "it is cheaper in {:.3} of resamples, {min_confidence} are needed",
-                verdict.confidence
-            ),
-        );
-        object(
-            verdict.challenger_precision < verdict.champion_precision - max_precision_loss,
-            format!(
-                "its average precision is {:.4}, the champion's {:.4}",
-                verdict.challenger_precision, verdict.champion_precision
-            ),
-        );
+        verdict.objections = self.objections(&verdict);
         verdict.promote = verdict.objections.is_empty();
         Ok(verdict)
     }
 
+    fn objections(&self, verdict: &GateVerdict) -> Vec<String> {
+        let GateVerdict { champion, challenger, confidence, n_rows, n_bad, .. } = verdict;
+        let GateConfig { min_bad, min_confidence, .. } = self.config;
+        let mut objections = Vec::new();
+        let mut object = |holds: bool, objection: String| {
+            if holds {
+                objections.push(objection);
+            }
+        };
+        object(
+            *n_bad < min_bad || n_bad == n_rows,
+            format!("{n_bad} bad rows of {n_rows} are too few, {min_bad} and good ones are needed"),
+        );
+        let (ours, theirs) = (challenger.cost, champion.cost);
+        object(ours >= theirs, format!("it costs {ours:.0}, the champion {theirs:.0}"));
+        object(
+            *confidence < min_confidence,
+            format!("it is cheaper in {confidence:.3} of resamples, {min_confidence} are needed"),
+        );
+        let mut guard = |what: &str, ours: Option<f64>, theirs: Option<f64>, most: f64| {
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                let text = format!("its {what} is {ours:.4}, the champion's {theirs:.4}");
+                object(ours < theirs - most, text);
+            }
+        };
+        let precision = (challenger.average_precision, champion.average_precision);
+        guard("average precision", precision.0, precision.1, self.config.max_precision_loss);
+        guard("recall", challenger.recall, champion.recall, self.config.max_recall_loss);
+        let reviewless = |side: &GateSide| Some(1.0 - side.review_rate);
+        let (ours, theirs) = (reviewless(challenger), reviewless(champion));
+        guard("share of rows without review", ours, theirs, self.config.max_review_growth);
+        let psi = challenger.psi.filter(|psi| *psi > self.config.max_psi);
+        object(
+            psi.is_some(),
+            format!("its scores have moved since its training, PSI {:.4}", psi.unwrap_or(0.0)),
+        );
+        let (ours, theirs) = (challenger.unscored, champion.unscored);
+        object(
+            ours > theirs,
+            format!("it gives no score to {ours} rows, the champion to {theirs}"),
+        );
+        let slow = challenger.latency.zip(self.config.max_latency).filter(|(is, most)| is > most);
+        object(
+            slow.is_some(),
+            format!("it takes {:?} for a row", challenger.latency.unwrap_or_default()),
+        );
+        objections
+    }
+
+    fn cost(&self, rows: GateRows<'_>, row: usize, alert: bool) -> f64 {
+        let amount = rows.amounts.get(row).copied().unwrap_or(0.0);
+        self.config.costs.of(rows.labels[row], alert, amount)
+    }
+
     /// What the challenger saves per entity (or row), where the two decide differently.
-    fn savings(&self, data: &Dataset, champion: Scored<'_>, challenger: Scored<'_>) -> Vec<f64> {
+    fn savings(
+        &self,
+        rows: GateRows<'_>,
+        kept: &[usize],
+        champion: Scored<'_>,
+        challenger: Scored<'_>,
+    ) -> Vec<f64> {
         let mut savings: BTreeMap<EntityKey, f64> = BTreeMap::new();
-        for (row, &bad) in data.labels().iter().enumerate() {
+        for &row in kept {
             let alert = |side: Scored<'_>| side.scores[row] >= side.threshold;
             let (before, after) = (alert(champion), alert(challenger));
             if before != after {
-                let amount = data.amounts().map_or(0.0, |amounts| amounts[row]);
-                let unit = data.entities().map_or(EntityKey(row as u64), |entities| entities[row]);
-                let cost = |alert| self.config.costs.of(bad, alert, amount);
-                *savings.entry(unit).or_default() += cost(before) - cost(after);
+                let unit = rows.entities.get(row).copied().unwrap_or(EntityKey(row as u64));
+                let saving = self.cost(rows, row, before) - self.cost(rows, row, after);
+                *savings.entry(unit).or_default() += saving;
             }
         }
         savings.into_values().collect()
@@ -194,6 +277,20 @@ impl Gate {
     }
 }
 
+/// PSI of scores on the deciles of those on the training rows; `None` without either.
+fn stability(training: &[f64], scores: &[f64]) -> Option<f64> {
+    if training.is_empty() {
+        return None;
+    }
+    let bins = Bins::equal_count(training.iter().copied(), 10).ok()?;
+    let counts = |scores: &[f64]| {
+        let mut counts = vec![0u64; bins.n_bins()];
+        scores.iter().for_each(|score| counts[bins.index(*score)] += 1);
+        counts
+    };
+    population_stability_index(&counts(training), &counts(scores)).map(|psi| psi.value)
+}
+
 /// A Poisson(1) count from 64 random bits, by inversion.
 fn poisson(bits: u64) -> f64 {
     let uniform = (bits >> 11) as f64 / (1u64 << 53) as f64;
@@ -206,21 +303,6 @@ fn poisson(bits: u64) -> f64 {
         below += term;
     }
     count
-}
-
-impl fmt::Display for GateVerdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.promote { "promote" } else { "keep the champion" };
-        write!(
-            f,
-            "{verdict}: cost {:.0} against {:.0}, ",
-            self.challenger_cost, self.champion_cost
-        )?;
-        write!(f, "cheaper in {:.3} of resamples, ", self.confidence)?;
-        write!(f, "AP {:.4} against {:.4} ", self.challenger_precision, self.champion_precision)?;
-        write!(f, "on {} rows with {} bad", self.n_rows, self.n_bad)?;
-        self.objections.iter().try_for_each(|objection| write!(f, "; {objection}"))
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Copies of the same sums, so that threads rarely meet.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::parallel::thread_number;
 
 /// As many copies of a set of sums as there are threads that usually add to it; a reader adds them up.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<T> Sharded<T> {
     /// A copy, one that is free if there is one.
     #[inline]
     pub(crate) fn any(&self) -> MutexGuard<'_, T> {
-        self.free().unwrap_or_else(|| lock(&self.copies[thread_number()]))
+        self.free().unwrap_or_else(|| lock(&self.copies[thread_number() % COPIES]))
     }
 
     /// Every copy in turn.
@@ -47,18 +47,4 @@ impl<T> Sharded<T> {
 
 fn lock<T>(copy: &Copy<T>) -> MutexGuard<'_, T> {
     copy.0.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number of its own for each thread, in the order of their first call; decides only which copy it adds to.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    MINE.with(|mine| {
-        if mine.get() == usize::MAX {
-            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % COPIES);
-        }
-        mine.get()
-    })
 }

@@ -103,11 +103,7 @@ impl DriftDetector for AccuracyDrop {
         self.errors = 0;
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -286,12 +286,8 @@ impl DriftDetector for Adwin {
         *self = Adwin::fresh(self.config, self.inputs.restarted());
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }
 

@@ -86,11 +86,7 @@ impl DriftDetector for Cusum {
         *self = Cusum { config, inputs, rise: 0.0, fall: 0.0 };
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

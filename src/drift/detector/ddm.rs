@@ -103,11 +103,7 @@ impl DriftDetector for Ddm {
         *self = Ddm { config, inputs, rate: 0.0, lowest: None };
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -293,11 +293,7 @@ impl DriftDetector for EDetector {
         self.fall.wealth = [0.0; 6];
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -117,11 +117,7 @@ impl DriftDetector for Eddm {
         *self = Eddm::fresh(self.config, self.inputs.restarted());
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -122,11 +122,7 @@ impl DriftDetector for Kswin {
         self.until_check = self.config.clock;
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -59,7 +59,7 @@ pub enum Signal {
 ///
 /// # Contract
 /// A value that the detector cannot use (NaN, infinite, larger than 1e100 in magnitude, for error streams anything
-/// but what its docs allow) leaves its state as it was, is counted in [`rejected`](Self::rejected), and gets
+/// but what its docs allow) leaves its state as it was, is counted in [`inputs`](Self::inputs), and gets
 /// [`Signal::Stable`]. The same values give the same signals. A clone shares nothing with its origin.
 ///
 /// # Cost
@@ -75,12 +75,8 @@ pub trait DriftDetector: Debug + Send + Sync + 'static {
     /// Forgets every value; configuration and the number of rejected values stay.
     fn reset(&mut self);
 
-    /// Values used since the start, the last [`reset`](Self::reset), or the last drift that the detector started anew
-    /// after.
-    fn observed(&self) -> u64;
-
-    /// Values that could not be used, since the detector was made.
-    fn rejected(&self) -> u64;
+    /// How many values it was given.
+    fn inputs(&self) -> Inputs;
 }
 
 /// Which way a change must go.
@@ -146,11 +142,13 @@ impl ValueRange {
 /// The largest magnitude accepted: squares and their sums stay far from overflow.
 const LARGEST: f64 = 1e100;
 
-/// Values used and values rejected.
+/// Values that a detector was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Inputs {
-    observed: u64,
-    rejected: u64,
+pub struct Inputs {
+    /// Used since the start, the last [`reset`](DriftDetector::reset), or the last drift that the detector started anew after.
+    pub observed: u64,
+    /// Could not be used, since the detector was made.
+    pub rejected: u64,
 }
 
 impl Inputs {
@@ -241,11 +239,7 @@ impl DriftDetector for AnyDetector {
         each!(self, detector => detector.reset());
     }
 
-    fn observed(&self) -> u64 {
-        each!(self, detector => detector.observed())
-    }
-
-    fn rejected(&self) -> u64 {
-        each!(self, detector => detector.rejected())
+    fn inputs(&self) -> Inputs {
+        each!(self, detector => detector.inputs())
     }
 }

@@ -112,11 +112,7 @@ impl DriftDetector for PageHinkley {
         *self = PageHinkley::fresh(self.config, self.inputs.restarted());
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -121,11 +121,7 @@ impl DriftDetector for Stepd {
         (self.newest_errors, self.older, self.older_errors) = (0, 0, 0);
     }
 
-    fn observed(&self) -> u64 {
-        self.inputs.observed
-    }
-
-    fn rejected(&self) -> u64 {
-        self.inputs.rejected
+    fn inputs(&self) -> Inputs {
+        self.inputs
     }
 }

@@ -23,11 +23,19 @@ pub struct TrafficStats {
     pub fallbacks: u64,
     /// Requests without an answer.
     pub errors: u64,
+    /// Requests on a row with a missing feature.
+    pub incomplete: u64,
+    /// Requests on a row with a value that the reference cannot have.
+    pub unseen: u64,
+    /// Requests too far from the last tick to have a place; in totals only, and in none of the other counts.
+    pub out_of_range: u64,
     latency_nanos: u128,
     score_steps: u128,
     latencies: Vec<u64>,
     scores: Vec<u64>,
 }
+
+type Counter = (&'static str, &'static str, fn(&TrafficStats) -> u64);
 
 impl TrafficStats {
     /// Adds the counts of another stretch, version or segment.
@@ -36,11 +44,25 @@ impl TrafficStats {
         self.reviews += other.reviews;
         self.fallbacks += other.fallbacks;
         self.errors += other.errors;
+        self.incomplete += other.incomplete;
+        self.unseen += other.unseen;
+        self.out_of_range += other.out_of_range;
         self.latency_nanos += other.latency_nanos;
         self.score_steps += other.score_steps;
         add(&mut self.latencies, &other.latencies);
         add(&mut self.scores, &other.scores);
     }
+
+    /// Name, help and value of each counter, for exports.
+    pub(crate) const COUNTERS: [Counter; 7] = [
+        ("predictions_total", "Requests.", |stats| stats.count),
+        ("reviews_total", "Requests not approved.", |stats| stats.reviews),
+        ("fallbacks_total", "Requests the model gave no score for.", |stats| stats.fallbacks),
+        ("errors_total", "Requests without an answer.", |stats| stats.errors),
+        ("incomplete_total", "Requests on a row with a missing feature.", |stats| stats.incomplete),
+        ("unseen_total", "Requests on a row with an unknown value.", |stats| stats.unseen),
+        ("out_of_range_total", "Requests too far from now.", |stats| stats.out_of_range),
+    ];
 
     /// Share of requests not approved; `None` without requests.
     pub fn review_rate(&self) -> Option<f64> {
@@ -55,6 +77,16 @@ impl TrafficStats {
     /// Share of requests without an answer; `None` without requests.
     pub fn error_rate(&self) -> Option<f64> {
         self.share(self.errors)
+    }
+
+    /// Share of requests on a row with a missing feature; `None` without requests.
+    pub fn incomplete_rate(&self) -> Option<f64> {
+        self.share(self.incomplete)
+    }
+
+    /// Share of requests on a row with a value that the reference cannot have; `None` without requests.
+    pub fn unseen_rate(&self) -> Option<f64> {
+        self.share(self.unseen)
     }
 
     /// Requests that were scored.
@@ -109,12 +141,14 @@ impl TrafficStats {
         cumulated.filter(|(i, ..)| i % 4 == 3).map(|(_, bound, seen)| (bound, seen)).collect()
     }
 
-    pub(super) fn measure(&self, metric: &Metric) -> Option<(f64, u64)> {
+    pub(in crate::monitor) fn measure(&self, metric: &Metric) -> Option<(f64, u64)> {
         let value = match metric {
             Metric::Predictions => Some(self.count as f64),
             Metric::ReviewRate => self.review_rate(),
             Metric::FallbackRate => self.fallback_rate(),
             Metric::ErrorRate => self.error_rate(),
+            Metric::IncompleteRate => self.incomplete_rate(),
+            Metric::UnseenRate => self.unseen_rate(),
             Metric::MeanScore => return self.mean_score().map(|mean| (mean, self.scored())),
             Metric::MeanLatency => self.mean_latency(),
             Metric::LatencyQuantile(q) => self.latency_quantile(f64::from(*q) / 1000.0),
@@ -129,21 +163,21 @@ impl TrafficStats {
 
     /// From the counters of an open slot.
     pub(super) fn of_counters(
-        [count, reviews, fallbacks, errors]: [u64; 4],
+        [count, reviews, fallbacks, errors, incomplete, unseen]: [u64; 6],
         latency_nanos: u64,
         score_steps: u64,
     ) -> Self {
         let (latency_nanos, score_steps) = (u128::from(latency_nanos), u128::from(score_steps));
-        let (latencies, scores) = (Vec::new(), Vec::new());
         TrafficStats {
             count,
             reviews,
             fallbacks,
             errors,
+            incomplete,
+            unseen,
             latency_nanos,
             score_steps,
-            latencies,
-            scores,
+            ..TrafficStats::default()
         }
     }
 

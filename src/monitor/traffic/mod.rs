@@ -2,11 +2,11 @@
 
 mod history;
 mod open;
+mod prometheus;
 
 pub use history::TrafficStats;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -27,6 +27,17 @@ pub struct Answer {
     pub outcome: Outcome,
     /// How long it took, by the host's own clock.
     pub latency: Duration,
+    /// What its row lacked.
+    pub gaps: Gaps,
+}
+
+/// How many features of a row have no value, or one that the reference cannot have (infinite, an unknown code).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gaps {
+    /// Features without a value.
+    pub missing: u32,
+    /// Features with a value that the reference cannot have.
+    pub unseen: u32,
 }
 
 /// What came of a request.
@@ -138,57 +149,20 @@ impl Traffic {
         sum
     }
 
-    /// Totals since the start as Prometheus text (version 0.0.4): counters, and latency as a histogram in seconds.
-    pub fn prometheus(&self) -> String {
-        let mut text = String::new();
-        let all: Vec<(String, TrafficStats, u64)> = self
-            .all()
-            .into_iter()
-            .map(|((model, segment), series)| {
-                let segment = segment.unwrap_or_default();
-                let labels = [("model", &*model.name), ("segment", segment.as_str())];
-                let labels = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-                let labels = format!("{},version=\"{}\"", labels.join(","), model.version);
-                let history = series.history();
-                (labels, history.total().clone(), series.open.out_of_range())
-            })
-            .collect();
-        let mut counter = |name: &str, help: &str, value: &dyn Fn(&TrafficStats, u64) -> u64| {
-            // Writing to a String cannot fail.
-            let _ =
-                writeln!(text, "# HELP riskcycle_{name} {help}\n# TYPE riskcycle_{name} counter");
-            for (labels, stats, out_of_range) in &all {
-                let value = value(stats, *out_of_range);
-                let _ = writeln!(text, "riskcycle_{name}{{{labels}}} {value}");
-            }
-        };
-        counter("predictions_total", "Requests.", &|stats, _| stats.count);
-        counter("reviews_total", "Requests reviewed or declined.", &|stats, _| stats.reviews);
-        counter("fallbacks_total", "Requests the model gave no score for.", &|s, _| s.fallbacks);
-        counter("errors_total", "Requests without an answer.", &|stats, _| stats.errors);
-        counter("out_of_range_total", "Requests too far from now.", &|_, out| out);
-        let name = "riskcycle_latency_seconds";
-        let _ = writeln!(text, "# HELP {name} Time to answer.\n# TYPE {name} histogram");
-        for (labels, stats, _) in &all {
-            for (bound, count) in stats.latency_buckets() {
-                let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
-            }
-            let (sum, count) = (stats.latency_seconds(), stats.count);
-            let _ = writeln!(text, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
-            let _ =
-                writeln!(text, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
-        }
-        text
+    /// What was answered since the start, as far as the last tick has seen it, per version and segment.
+    pub fn totals(&self) -> Vec<(ModelRef, Option<String>, TrafficStats)> {
+        let totals = self.all().into_iter().map(|((model, segment), series)| {
+            let mut total = series.history().total().clone();
+            total.out_of_range = series.open.out_of_range();
+            (model, segment, total)
+        });
+        totals.collect()
     }
 
     fn all(&self) -> Vec<(Key, Arc<TrafficSeries>)> {
         let all = self.series.read().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(key, series)| (key.clone(), series.clone())).collect()
     }
-}
-
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Answers for counts, rates, mean score and latency, per version and segment. A count of nothing is 0 for every series that
@@ -202,19 +176,5 @@ impl MetricSource for Traffic {
             Some(Measurement { model: Some(model), segment, value, n })
         });
         measured.collect()
-    }
-}
-
-/// The first of the two answers that says anything.
-impl<A: MetricSource, B: MetricSource> MetricSource for (A, B) {
-    fn measure(&self, metric: &Metric, window: Duration, now: Timestamp) -> Vec<Measurement> {
-        let first = self.0.measure(metric, window, now);
-        if first.is_empty() { self.1.measure(metric, window, now) } else { first }
-    }
-}
-
-impl<S: MetricSource + ?Sized> MetricSource for &S {
-    fn measure(&self, metric: &Metric, window: Duration, now: Timestamp) -> Vec<Measurement> {
-        (**self).measure(metric, window, now)
     }
 }

@@ -35,6 +35,8 @@ struct Slot {
     requests: AtomicU64,
     /// Fallbacks in the lower half, errors in the upper.
     unscored: AtomicU64,
+    /// Incomplete rows in the lower half, rows with unseen values in the upper.
+    gaps: AtomicU64,
     latency_nanos: AtomicU64,
     score_steps: AtomicU64,
 }
@@ -92,6 +94,10 @@ impl Open {
         };
         if unscored > 0 {
             slot.unscored.fetch_add(unscored, RELAXED);
+        }
+        let gaps = u64::from(answer.gaps.missing > 0) + (u64::from(answer.gaps.unseen > 0) << 32);
+        if gaps > 0 {
+            slot.gaps.fetch_add(gaps, RELAXED);
         }
         let review = u64::from(decision.is_some_and(Decision::is_alert));
         slot.requests.fetch_add(1 + (review << 32), RELAXED);
@@ -158,10 +164,13 @@ fn take_all<const N: usize>(counters: &[AtomicU64; N]) -> Vec<u64> {
 
 impl Slot {
     fn take(&self) -> TrafficStats {
-        let [requests, unscored, latency, score] =
-            [&self.requests, &self.unscored, &self.latency_nanos, &self.score_steps].map(take);
         let half = u64::from(u32::MAX);
-        let counts = [requests & half, requests >> 32, unscored & half, unscored >> 32];
+        let halves = |both: u64| [both & half, both >> 32];
+        let Slot { requests, unscored, gaps, latency_nanos, score_steps } = self;
+        let [requests, unscored, gaps] =
+            [requests, unscored, gaps].map(|counter| halves(take(counter)));
+        let [latency, score] = [latency_nanos, score_steps].map(take);
+        let counts = [requests[0], requests[1], unscored[0], unscored[1], gaps[0], gaps[1]];
         TrafficStats::of_counters(counts, latency, score)
     }
 }

@@ -9,9 +9,10 @@ use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::experiment::{ExperimentStatistics, ExposureToken, RecorderConfig, Router};
 use riskcycle::model::{
-    BinningConfig, CalibratedModel, CalibrationMethod, Calibrator, DecisionTree, DecisionTreeConfig, GradientBoosting,
-    GradientBoostingConfig, Imputation, LogisticRegression, Model, ModelExt, Pipeline,
-    ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
+    BinningConfig, CalibratedModel, CalibrationMethod, Calibrator, DecisionTree,
+    DecisionTreeConfig, GradientBoosting, GradientBoostingConfig, Imputation, LogisticRegression,
+    Model, ModelExt, Pipeline, ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig,
+    ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{
@@ -65,7 +66,8 @@ pub fn models() -> Vec<Vec<u8>> {
     let mut models: Vec<Arc<dyn Model>> =
         trainers().iter().map(|trainer| trainer.fit(&data, Seed(1)).unwrap().model).collect();
     let scores = models[2].score_dataset(&data).unwrap();
-    let calibrator = Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None).unwrap();
+    let calibrator =
+        Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None).unwrap();
     models.push(Arc::new(CalibratedModel::new(models[2].clone(), calibrator).unwrap()));
     let kind = |model: &dyn Model| {
         KINDS.iter().position(|kind| *kind == model.kind()).expect("a kind of ours") as u8

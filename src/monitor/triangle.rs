@@ -1,14 +1,12 @@
-//! What labels say while many of them are still to come.
+//! Reports by delay: what share of them has come, and how many there will be in the end.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::evaluate::Decision;
-use crate::time::{Timestamp, days};
+use crate::time::Timestamp;
 
 /// A figure with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -79,6 +77,11 @@ impl LabelTriangle {
         }
     }
 
+    /// Reports that are kept.
+    pub fn n(&self) -> u64 {
+        self.cohorts.values().flatten().map(|n| u64::from(*n)).sum()
+    }
+
     /// Reports that came later than the longest delay, or about days that are no longer kept.
     pub fn out_of_range(&self) -> u64 {
         self.out_of_range
@@ -137,7 +140,9 @@ impl LabelTriangle {
         let first = range.start.day(0);
         let (mut total, mut variance) = (0.0, 0.0);
         let mut by_age: BTreeMap<usize, f64> = BTreeMap::new();
-        for day in first..=last {
+        // A day without a cohort has no report, and the range may be any.
+        let days = self.cohorts.keys().filter(|day| (first..=last).contains(day));
+        for &day in days {
             let age = usize::try_from(today - day).unwrap_or(0);
             let (reports, share) = (self.reported(day, today) as f64, completeness.share(age));
             total += reports / share;
@@ -178,129 +183,4 @@ impl Completeness {
     pub fn age_of(&self, q: f64) -> usize {
         self.shares.iter().position(|share| *share >= q).unwrap_or(self.shares.len() - 1)
     }
-}
-
-/// Parameters of an [`OutcomeLedger`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OutcomeConfig {
-    /// Longest time that a report may take, in days.
-    pub max_delay: usize,
-    /// Days of which a smaller share has been reported are not estimated.
-    pub min_share: f64,
-}
-
-/// 120 days, a fifth.
-impl Default for OutcomeConfig {
-    fn default() -> Self {
-        OutcomeConfig { max_delay: 120, min_share: 0.2 }
-    }
-}
-
-/// Predictions and reported bad rows by day, kept apart for what was approved and what was not (reviewed or declined): the
-/// truth of a row that was stopped comes by another way and at another time, or never.
-///
-/// No transaction is stored: a report says when its prediction was made and what was decided. A report must not be given
-/// twice.
-#[derive(Debug, Clone)]
-pub struct OutcomeLedger {
-    config: OutcomeConfig,
-    /// Approved, reviewed.
-    reports: [LabelTriangle; 2],
-    predictions: [BTreeMap<i64, u64>; 2],
-}
-
-/// What the labels so far say, corrected for those to come. Figures are `None` where they are not defined.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MaturedPerformance {
-    /// Days that it covers: those of the range asked for that are old enough, among approved and reviewed both.
-    pub used: Range<Timestamp>,
-    /// Predictions made on them.
-    pub n: u64,
-    /// Share of bad rows.
-    pub bad_rate: Option<Estimate>,
-    /// Share of bad rows among the reviewed.
-    pub precision: Option<Estimate>,
-    /// Share of the bad rows that were reviewed.
-    pub recall: Option<Estimate>,
-    /// Age in days by which half of the reports on approved rows have come.
-    pub label_lag: usize,
-}
-
-impl OutcomeLedger {
-    /// # Errors
-    /// `InvalidConfig` for delays out of range or a share outside 0 to 1.
-    pub fn new(config: OutcomeConfig) -> Result<Self> {
-        if !(config.min_share > 0.0 && config.min_share <= 1.0) {
-            return Err(Error::config("outcome ledger", "min_share lies above 0, up to 1"));
-        }
-        let triangle = LabelTriangle::new(config.max_delay)?;
-        let reports = [triangle.clone(), triangle];
-        Ok(OutcomeLedger { config, reports, predictions: Default::default() })
-    }
-
-    /// Counts a prediction.
-    pub fn predicted(&mut self, at: Timestamp, decision: Decision) {
-        let predictions = &mut self.predictions[side(decision)];
-        *predictions.entry(at.day(0)).or_default() += 1;
-        let newest = predictions.last_key_value().map_or(0, |(day, _)| *day);
-        let oldest = newest - self.config.max_delay as i64;
-        while predictions.first_key_value().is_some_and(|(day, _)| *day < oldest) {
-            predictions.pop_first();
-        }
-    }
-
-    /// Counts a row that turned out bad.
-    pub fn report_bad(&mut self, predicted: Timestamp, reported: Timestamp, decision: Decision) {
-        self.reports[side(decision)].report(predicted, reported);
-    }
-
-    /// The reports on rows with a decision.
-    pub fn reports(&self, decision: Decision) -> &LabelTriangle {
-        &self.reports[side(decision)]
-    }
-
-    /// What the predictions of a range of whole days are worth, as far as labels tell by `now`.
-    pub fn performance(&self, range: Range<Timestamp>, now: Timestamp) -> MaturedPerformance {
-        let share = self.config.min_share;
-        let ends = self.reports.iter().map(|reports| reports.corrected(&range, now, share).1.end);
-        // Both sides over the same days: as far as the slower one reaches.
-        let end = ends.min().unwrap_or(range.end);
-        let used = range.start..end;
-        let [passed, caught] = [0, 1].map(|i| self.reports[i].corrected(&used, now, share).0);
-        let count = |predictions: &BTreeMap<i64, u64>| -> u64 {
-            let days = used.start.day(0)..used.end.day(0).max(used.start.day(0));
-            predictions.range(days).map(|(_, n)| n).sum()
-        };
-        let [approved, reviewed] = [0, 1].map(|i| count(&self.predictions[i]));
-        let n = approved + reviewed;
-        let bad = passed.value + caught.value;
-        let over = |value: f64, error: f64, n: u64| {
-            let (value, standard_error) = (value / n as f64, error / n as f64);
-            (n > 0).then_some(Estimate { value, standard_error })
-        };
-        let recall = (bad > 0.0).then(|| {
-            // Of c / (c + p) by the delta method, both sides being independent.
-            let part =
-                (passed.value * caught.standard_error).hypot(caught.value * passed.standard_error);
-            Estimate { value: caught.value / bad, standard_error: part / (bad * bad) }
-        });
-        MaturedPerformance {
-            n,
-            bad_rate: over(bad, passed.standard_error.hypot(caught.standard_error), n),
-            precision: over(caught.value, caught.standard_error, reviewed),
-            recall,
-            label_lag: self.reports[0].completeness(now).age_of(0.5),
-            used,
-        }
-    }
-
-    /// Longest time that a report may take.
-    pub fn max_delay(&self) -> Duration {
-        days(self.config.max_delay as u64)
-    }
-}
-
-fn side(decision: Decision) -> usize {
-    usize::from(decision.is_alert())
 }
