@@ -382,7 +382,8 @@ fn clusters(table: &mut Table) {
 /// A champion that blocks what it finds suspicious, and a challenger in its shadow, seen through the labels that are left.
 fn selective_labels(table: &mut Table) {
     const RUNS: u32 = 24;
-    table.title("Blocked requests have no label, 5 % are let through: mean over 24 runs of 200,000");
+    table
+        .title("Blocked requests have no label, 5 % are let through: mean over 24 runs of 200,000");
     let mut random = Random(6);
     let mut sums = [[0.0; 2]; 3];
     for run in 0..RUNS {

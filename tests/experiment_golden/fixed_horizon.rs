@@ -85,6 +85,8 @@ fn one_look_by_every_method() {
         ("/two_sample/ci_odds_logit", OTHERS),
         ("/two_sample/ci_odds_score", OTHERS),
         ("/two_sample/chi2_yates_p", OTHERS),
+        ("/two_sample/barnard_p", OTHERS),
+        ("/two_sample/boschloo_p", OTHERS),
         ("/two_sample/g_stat", OTHERS),
         ("/two_sample/g_p", OTHERS),
         ("/two_sample/cohen_h", OTHERS),
@@ -201,7 +203,8 @@ fn plans(file: &Golden) {
         let n = plan.units_for_rates(a, b).unwrap();
         row.get("n_a_pooled_null").has_digits(n, 1e-10);
         let achieved = plan.power_for_rates(a, b, n.ceil()).unwrap();
-        let (peers_n, peers_power) = (row.get("n_a_statsmodels_2indep"), row.get("achieved_power_at_ceil"));
+        let (peers_n, peers_power) =
+            (row.get("n_a_statsmodels_2indep"), row.get("achieved_power_at_ceil"));
         if plan.ratio == 1.0 {
             peers_n.has_digits(n, 1e-10);
             peers_power.is(achieved, 1e-6);
