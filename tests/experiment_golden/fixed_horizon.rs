@@ -85,6 +85,8 @@ fn one_look_by_every_method() {
         ("/two_sample/ci_odds_logit", OTHERS),
         ("/two_sample/ci_odds_score", OTHERS),
         ("/two_sample/chi2_yates_p", OTHERS),
+        ("/two_sample/barnard_p", OTHERS),
+        ("/two_sample/boschloo_p", OTHERS),
         ("/two_sample/g_stat", OTHERS),
         ("/two_sample/g_p", OTHERS),
         ("/two_sample/cohen_h", OTHERS),
