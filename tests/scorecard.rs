@@ -418,6 +418,27 @@ fn missing_special_and_unseen_values_have_bins_of_their_own() {
     );
 }
 
+/// The best cut of the tails is at the least share on either side, whether or not the rows divide evenly.
+#[test]
+fn bins_as_small_as_the_least_share_are_found_at_both_ends() {
+    for n in [2000, 1999, 1961] {
+        let schema = FeatureSchema::new(["x"]).unwrap();
+        let rows = (0..n).map(|i| i as f64).collect();
+        // All bad in the outermost twentieth on either side, one in ten between.
+        let tail = n / 20;
+        let bad = (0..n).map(|i| i < tail || i >= n - tail || i % 10 == 0).collect();
+        let data = Dataset::from_rows(schema, rows, bad).unwrap();
+        let config = BinningConfig { min_good: 0.0, ..Default::default() };
+        let bins = binner(config).fit(&data, 0).unwrap();
+        let regular = &bins.bins()[..bins.n_regular()];
+        let (first, last) = (regular[0], regular[regular.len() - 1]);
+        // Fine bins are of whole rows: the first ends up to a row behind the tail, the last begins up to one behind its start.
+        for end in [first, last] {
+            assert!(end.good <= 1.0 && end.bad >= tail as f64 - 1.0, "{n}: {end:?}");
+        }
+    }
+}
+
 #[test]
 fn every_method_keeps_every_limit() {
     let data = german_credit();

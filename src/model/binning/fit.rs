@@ -41,7 +41,7 @@ pub struct Binner {
 impl Binner {
     /// # Errors
     /// `InvalidConfig` for a number outside its range, a special code that is not finite or comes twice, or an unsound rule
-    /// for empty cells. [`EmptyCells::Infinite`] is unsound here: a score must be finite.
+    /// for empty cells. [`EmptyCells::Infinite`](crate::stats::EmptyCells::Infinite) is unsound here: a score must be finite.
     pub fn new(config: BinningConfig) -> Result<Self> {
         config.check()?;
         Ok(Binner { config })
@@ -60,7 +60,7 @@ impl Binner {
                 let prebins = match self.config.prebins {
                     Prebins::Quantile(n) => quantiles(&cells, n),
                     Prebins::Tree(n) if cells.is_empty() => quantiles(&cells, n),
-                    Prebins::Tree(n) => tree(&cells, n, self.config.min_share * column.rows()),
+                    Prebins::Tree(n) => tree(&cells, n, column.least(self.config.min_share)),
                 };
                 self.join_numeric(&column, &prebins)
             }
@@ -129,7 +129,7 @@ impl Binner {
 
     /// Where the coarse bins start among the fine ones.
     fn join(&self, column: &Column<'_>, counts: &[Counts], trend: Option<Trend>) -> Vec<usize> {
-        let limits = self.config.limits(column.rows());
+        let limits = self.config.limits(column.least(self.config.min_share));
         match self.config.method {
             // A column that cannot keep the limits has one bin.
             BinningMethod::Optimal { trend: asked, .. } => {
@@ -246,9 +246,13 @@ impl<'a> Column<'a> {
         (self.values[row], self.labels[row], weight)
     }
 
-    /// All rows, or their weight.
-    fn rows(&self) -> f64 {
-        self.weights.map_or(self.values.len() as f64, |weights| weights.iter().sum())
+    /// A share of all rows: of their weight, or in whole ones.
+    fn least(&self, share: f64) -> f64 {
+        match self.weights {
+            Some(weights) => share * weights.iter().sum::<f64>(),
+            // Equal parts of rows that do not divide are a row short.
+            None => (share * self.values.len() as f64 * (1.0 + 1e-12)).floor(),
+        }
     }
 
     /// Rows of each distinct value that is a quantity, lowest first.

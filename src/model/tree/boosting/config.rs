@@ -7,7 +7,7 @@ use crate::model::ClassWeights;
 use crate::model::tree::config::{Constraints, check_limits, check_share};
 use crate::model::tree::grow::{Binning, Next};
 
-/// Parameters of [`GradientBoosting`].
+/// Parameters of [`GradientBoosting`](crate::model::GradientBoosting).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientBoostingConfig {
