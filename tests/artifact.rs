@@ -221,7 +221,7 @@ impl Trainer for Isotonic {
     fn fit(&self, data: &Dataset, seed: Seed) -> Result<riskcycle::model::Fitted> {
         let mut fitted = self.0.fit(data, seed)?;
         let scores = fitted.model.score_dataset(data)?;
-        let calibrator = Calibrator::isotonic(data.labels(), &scores, None)?;
+        let calibrator = Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None)?;
         fitted.model = Arc::new(CalibratedModel::new(fitted.model, calibrator)?);
         Ok(fitted)
     }

@@ -10,7 +10,7 @@ use riskcycle::monitor::{
     MonitorConfig, PredictionLog, PredictionLogConfig,
 };
 use riskcycle::seed::stable_hash;
-use riskcycle::serve::{Decision, Prediction};
+use riskcycle::serve::{Decision, DecisionBands, InputFlags, Prediction};
 use riskcycle::{EntityKey, ModelRef, Timestamp, days};
 
 fn prediction(id: u64, at: Timestamp, score: Option<f64>, review: bool) -> Prediction {
@@ -22,6 +22,10 @@ fn prediction(id: u64, at: Timestamp, score: Option<f64>, review: bool) -> Predi
         model: ModelRef { name: "m".into(), version: 1 },
         score,
         decision: if review { Decision::Review } else { Decision::Approve },
+        bands: DecisionBands::APPROVE_ALL,
+        fallback: None,
+        inputs: InputFlags::default(),
+        reasons: Vec::new(),
         exposure: None,
     }
 }

@@ -19,7 +19,7 @@ use riskcycle::monitoring::{
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::seed::stable_hash;
-use riskcycle::serve::{Decision, Prediction};
+use riskcycle::serve::{Decision, DecisionBands, InputFlags, Prediction};
 use riskcycle::{
     EntityKey, Error, FeatureSchema, ManualClock, ModelRef, SystemClock, Timestamp, days,
 };
@@ -45,6 +45,10 @@ fn prediction(id: u64, at: Timestamp, version: u32, score: f64) -> Prediction {
         model: model(version),
         score: Some(score),
         decision: if score >= 0.5 { Decision::Review } else { Decision::Approve },
+        bands: DecisionBands::APPROVE_ALL,
+        fallback: None,
+        inputs: InputFlags::default(),
+        reasons: Vec::new(),
         exposure: None,
     }
 }

@@ -63,7 +63,7 @@ mod tests {
     use crate::experiment::Assignment;
     use crate::ids::EntityKey;
     use crate::monitor::InMemoryPredictionLog;
-    use crate::serve::Decision;
+    use crate::serve::{Decision, DecisionBands, InputFlags};
     use crate::time::Timestamp;
 
     /// Keeps events as text.
@@ -109,6 +109,10 @@ mod tests {
             model: model.clone(),
             score: Some(0.25),
             decision: Decision::Approve,
+            bands: DecisionBands::APPROVE_ALL,
+            fallback: None,
+            inputs: InputFlags::default(),
+            reasons: Vec::new(),
             exposure: None,
         };
         let kept = Kept::default();
