@@ -18,7 +18,7 @@ use crate::scenario::Scenario;
 const TRAIN: u64 = 37;
 const LIVE: u64 = 51;
 const CHANGE: u64 = 65;
-const END: u64 = 125;
+const END: u64 = 140;
 
 /// One unit of the new currency is worth three of the old.
 const RATE: i64 = 3;

@@ -58,7 +58,8 @@ pub(crate) fn scenario(path: &Path) -> Result<Scenario<HalfHour>> {
     let mut schema = EventSchema::builder()
         .id(|half: &HalfHour| half.number)
         .time(HalfHour::at)
-        .entity("market", |_| EntityKey(1))
+        // Half-hours of one day stand or fall together.
+        .entity("day", |half| EntityKey(half.number / 48))
         .money("stake", 0, |_| 1)
         .label("up", |half| Some(half.up));
     let mut set = FeatureSet::builder("elec2");
@@ -72,7 +73,7 @@ pub(crate) fn scenario(path: &Path) -> Result<Scenario<HalfHour>> {
         ..AlertRule::new(&format!("{column}-drift"), Metric::psi(column), Comparison::Above, 0.25)
     };
     let rules: Vec<AlertRule> = ["vicprice", "vicdemand", "transfer"].map(rule).to_vec();
-    let mut config = LifecycleConfig::new("market", "market");
+    let mut config = LifecycleConfig::new("market", "day");
     config.monitoring.monitor.label_delay = days(1);
     config.retrain = RetrainConfig {
         evidence: rules.iter().map(|rule| rule.id.clone()).collect(),
@@ -107,7 +108,7 @@ pub(crate) fn scenario(path: &Path) -> Result<Scenario<HalfHour>> {
         what_changes: "Victoria joins the market, three columns begin to move",
         schema: schema.build()?,
         set: set.build()?,
-        unit: "market",
+        unit: "day",
         amount: "stake",
         train: day(CHANGE - 98)..day(CHANGE - 42),
         live: day(CHANGE - 42)..day(DAYS),
