@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
 use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::model::{
-    BinningConfig, CalibratedModel, Calibrator, DecisionTree, DecisionTreeConfig, GoldenRows,
-    GradientBoosting, GradientBoostingConfig, Imputation, LogisticModel, LogisticRegression, Model,
-    ModelCodecs, ModelExt, Pipeline, RandomForest, RandomForestConfig, ReasonConfig, ReasonGroup,
-    ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
+    BinningConfig, CalibratedModel, CalibrationMethod, Calibrator, DecisionTree,
+    DecisionTreeConfig, GoldenRows, GradientBoosting, GradientBoostingConfig, Imputation,
+    LogisticModel, LogisticRegression, Model, ModelCodecs, ModelExt, Pipeline, RandomForest,
+    RandomForestConfig, ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer,
+    Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{Artifact, LoadLimits, LoadOptions, ModelRegistry};
@@ -221,7 +222,8 @@ impl Trainer for Isotonic {
     fn fit(&self, data: &Dataset, seed: Seed) -> Result<riskcycle::model::Fitted> {
         let mut fitted = self.0.fit(data, seed)?;
         let scores = fitted.model.score_dataset(data)?;
-        let calibrator = Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None)?;
+        let calibrator =
+            Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None)?;
         fitted.model = Arc::new(CalibratedModel::new(fitted.model, calibrator)?);
         Ok(fitted)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use riskcycle::evaluate::{Calibration, ConfusionMatrix, Ranking, ReliabilityBins};
-use riskcycle::model::Calibrator;
+use riskcycle::model::{CalibrationMethod, Calibrator};
 use riskcycle::monitor::{Cbpe, Estimate, LabelTriangle, Labelled, OutcomeConfig, OutcomeLedger};
 use riskcycle::seed::stable_hash;
 use riskcycle::serve::Decision;
@@ -138,7 +138,13 @@ fn split_mix(seed: u64, i: u64) -> f64 {
 
 fn compare_isotonic(golden: &Value) {
     let case = &golden["isotonic"];
-    let calibrator = Calibrator::fit(CalibrationMethod::Isotonic, &labels(&case["y"]), &numbers(&case["x"]), None).unwrap();
+    let calibrator = Calibrator::fit(
+        CalibrationMethod::Isotonic,
+        &labels(&case["y"]),
+        &numbers(&case["x"]),
+        None,
+    )
+    .unwrap();
     for (at, out) in numbers(&case["t"]).into_iter().zip(case["out"].as_array().unwrap()) {
         close(calibrator.probability(at), out, 1e-12, "isotonic");
     }

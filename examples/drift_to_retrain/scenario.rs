@@ -7,20 +7,23 @@ use std::time::Duration;
 use riskcycle::alert::{AlertConfig, AlertEngine, AlertRule, AlertState};
 use riskcycle::dataset::Dataset;
 use riskcycle::drift::ReferenceProfile;
+use riskcycle::evaluate::{DecisionBands, EvaluationReport};
 use riskcycle::event::EventSchema;
 use riskcycle::feature::{FeatureFrame, FeatureSet};
 use riskcycle::lifecycle::{Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{GradientBoosting, GradientBoostingConfig, Model, ModelExt};
 use riskcycle::monitor::LabelCounts;
 use riskcycle::monitoring::WatchedStream;
-use riskcycle::registry::{Artifact, ModelRegistry};
+use riskcycle::registry::{Artifact, Evidence, ModelRegistry};
 use riskcycle::retrain::{RetrainDecision, RetrainEntry, RetrainEvent};
 use riskcycle::serve::Decision;
 use riskcycle::train::TrainingRun;
-use riskcycle::{Result, Seed, Timestamp, days};
+use riskcycle::{Result, Seed, Signature, Timestamp, days};
 
 const SEED: Seed = Seed(7);
 const DAY: Duration = days(1);
+/// Cards that can be looked at in a day.
+const CARDS: usize = 100;
 
 pub(crate) struct Scenario<E> {
     pub(crate) name: &'static str,
@@ -67,9 +70,13 @@ impl<E: Sync> Scenario<E> {
         let reference = ReferenceProfile::new(&train, &scores, &self.config.profile)?;
         let (first, registry) = (run.model.clone(), Arc::new(ModelRegistry::in_memory()));
         let now = self.live.start;
-        let artifact = Artifact::new(self.name, "data-science", now, threshold, run);
-        let version = registry.register(&artifact, now)?.model;
-        registry.promote(&self.config.slot, &version, "head-of-risk", "the first model", now)?;
+        let bands = DecisionBands::review_from(threshold)?;
+        let evaluation =
+            EvaluationReport::new(&train, &scores, threshold, &self.config.gate.costs, CARDS)?;
+        let artifact = Artifact::new(self.name, "data-science", now, bands, run);
+        let version = registry.register(&artifact, now)?;
+        let approval = Signature::new("head-of-risk", "the first model", now);
+        registry.ship(&version, &self.config.slot, Evidence::from(&evaluation), approval)?;
 
         // The replay ticks once a day.
         let alerting = AlertConfig { interval: DAY, ..AlertConfig::default() };
