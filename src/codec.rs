@@ -12,8 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The most bytes of one record, and the most that a text in it may claim before the bytes are seen to be there.
-const LIMIT: usize = 1 << 19;
+/// What a record may claim while it is decoded, a text in it before its bytes are seen to be there: the least of these that
+/// leaves room for a record of its length, in which a whole number may claim eight bytes and take one.
+const SMALL: usize = 1 << 19;
+const MEDIUM: usize = 1 << 24;
+const LARGE: usize = 1 << 31;
 
 pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(record, bincode::config::standard())
@@ -21,8 +24,12 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    let config = bincode::config::standard().with_limit::<LIMIT>();
-    match bincode::serde::decode_from_slice(bytes, config) {
+    let decoded = match bytes.len().saturating_mul(8) {
+        ..=SMALL => decode_within::<T, SMALL>(bytes),
+        ..=MEDIUM => decode_within::<T, MEDIUM>(bytes),
+        _ => decode_within::<T, LARGE>(bytes),
+    };
+    match decoded {
         Ok((record, used)) if used == bytes.len() => Ok(record),
         Ok((_, used)) => {
             let rest = bytes.len() - used;
@@ -30,6 +37,12 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T>
         }
         Err(error) => Err(Error::corrupt(what, error.to_string())),
     }
+}
+
+fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+    bytes: &[u8],
+) -> std::result::Result<(T, usize), bincode::error::DecodeError> {
+    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
 }
 
 /// A list that takes memory as its items come. serde's own takes up to a mebibyte for the number that is claimed, which
@@ -66,9 +79,7 @@ where
 /// A list of texts as [`encode`] writes it, of which there may be `most`: their number is looked at before any memory is
 /// taken for them, which is many times the bytes of short ones.
 pub(crate) fn decode_texts(bytes: &[u8], most: usize, what: &str) -> Result<Vec<String>> {
-    let config = bincode::config::standard().with_limit::<LIMIT>();
-    let number = bincode::serde::decode_from_slice::<u64, _>(bytes, config);
-    match number.map(|(number, _)| number) {
+    match decode_within::<u64, SMALL>(bytes).map(|(number, _)| number) {
         Ok(number) if number > most as u64 => {
             Err(Error::corrupt(what, format!("{number} names are more than {most}")))
         }
@@ -190,7 +201,9 @@ mod tests {
         struct List(#[serde(deserialize_with = "modest")] Vec<f64>);
         let claim = encode(&(1_u64 << 16));
         assert!(decode::<List>(&claim, "test").is_err());
-        assert_eq!(decode::<List>(&encode(&vec![0.5, 2.0]), "test").unwrap().0, [0.5, 2.0]);
+        // A table of as many categories as there may be.
+        let long = vec![0.5; 1 << 20];
+        assert_eq!(decode::<List>(&encode(&long), "test").unwrap().0, long);
         let mut bytes = encode(&("champion".to_owned(), 3u32));
         assert!(decode::<(String, u32)>(&bytes, "test").is_ok());
         assert!(decode::<(String, u32)>(&bytes[..bytes.len() - 1], "test").is_err());

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
 use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::model::{
-    BinningConfig, CalibratedModel, CalibrationMethod, Calibrator, DecisionTree,
-    DecisionTreeConfig, GoldenRows, GradientBoosting, GradientBoostingConfig, Imputation,
-    LogisticModel, LogisticRegression, Model, ModelCodecs, ModelExt, Pipeline, RandomForest,
-    RandomForestConfig, ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer,
-    Trainer, Transform,
+    BalancedBagging, BalancedBaggingConfig, BinningConfig, CalibratedModel, CalibrationMethod,
+    Calibrator, DecisionTree, DecisionTreeConfig, GoldenRows, GradientBoosting,
+    GradientBoostingConfig, Imputation, LogisticModel, LogisticRegression, Model, ModelCodecs,
+    ModelExt, Pipeline, RandomForest, RandomForestConfig, ReasonConfig, ReasonGroup, ReasonText,
+    ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{Artifact, LoadLimits, LoadOptions, ModelRegistry};
@@ -190,6 +190,7 @@ fn kinds() -> Vec<(&'static str, Arc<dyn Trainer>)> {
         RandomForestConfig { n_trees: 3, max_depth: Some(3), ..RandomForestConfig::default() };
     let boosting = GradientBoostingConfig { n_trees: 4, ..GradientBoostingConfig::default() };
     let logistic: Arc<dyn Trainer> = Arc::new(LogisticRegression::default());
+    let bags = BalancedBaggingConfig { bags: 3, ratio: 0.5 };
     let impute = || Transform::Impute(Imputation::Median);
     let raw = vec![Transform::FlagMissing, impute(), Transform::OneHot];
     let woe = vec![Transform::WeightOfEvidence(BinningConfig::default())];
@@ -203,6 +204,7 @@ fn kinds() -> Vec<(&'static str, Arc<dyn Trainer>)> {
         ("forest", Arc::new(RandomForest::new(forest).unwrap())),
         ("boosting", Arc::new(GradientBoosting::new(boosting).unwrap())),
         ("calibrated", Arc::new(Isotonic(shares()))),
+        ("averaged", Arc::new(BalancedBagging::new(Arc::new(shares()), bags).unwrap())),
     ]
 }
 

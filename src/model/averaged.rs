@@ -87,4 +87,8 @@ impl Model for AveragedModel {
         self.models.iter().for_each(|model| write_model(&mut bytes, model.as_ref()));
         bytes
     }
+
+    fn edges(&self) -> Vec<(usize, f64)> {
+        self.models.iter().flat_map(|model| model.edges()).collect()
+    }
 }

@@ -9,10 +9,10 @@ use riskcycle::drift::{ProfileConfig, ReferenceProfile};
 use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::experiment::{ExperimentStatistics, ExposureToken, RecorderConfig, Router};
 use riskcycle::model::{
-    BinningConfig, CalibratedModel, CalibrationMethod, Calibrator, DecisionTree,
-    DecisionTreeConfig, GradientBoosting, GradientBoostingConfig, Imputation, LogisticRegression,
-    Model, ModelExt, Pipeline, ReasonConfig, ReasonGroup, ReasonText, ScorecardConfig,
-    ScorecardTrainer, Trainer, Transform,
+    BalancedBagging, BalancedBaggingConfig, BinningConfig, CalibratedModel, CalibrationMethod,
+    Calibrator, DecisionTree, DecisionTreeConfig, GradientBoosting, GradientBoostingConfig,
+    Imputation, LogisticRegression, Model, ModelExt, Pipeline, ReasonConfig, ReasonGroup,
+    ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{
@@ -176,9 +176,10 @@ pub fn texts() -> Vec<Vec<u8>> {
 }
 
 /// Trainers of every kind of model; the third makes trees.
-fn trainers() -> [Arc<dyn Trainer>; 5] {
+fn trainers() -> [Arc<dyn Trainer>; 6] {
     let tree = DecisionTreeConfig { max_depth: Some(3), ..DecisionTreeConfig::default() };
     let boosting = GradientBoostingConfig { n_trees: 3, ..GradientBoostingConfig::default() };
+    let bags = BalancedBaggingConfig { bags: 2, ..BalancedBaggingConfig::default() };
     let impute = Transform::Impute(Imputation::Median);
     let logistic = Arc::new(LogisticRegression::default());
     let transforms = vec![Transform::FlagMissing, impute.clone(), Transform::OneHot];
@@ -186,9 +187,10 @@ fn trainers() -> [Arc<dyn Trainer>; 5] {
     [
         Arc::new(Pipeline::new(transforms, logistic.clone())),
         Arc::new(ScorecardTrainer::new(ScorecardConfig::default()).unwrap()),
-        Arc::new(DecisionTree::new(tree).unwrap()),
+        Arc::new(DecisionTree::new(tree.clone()).unwrap()),
         Arc::new(GradientBoosting::new(boosting).unwrap()),
         Arc::new(Pipeline::new(woe, logistic)),
+        Arc::new(BalancedBagging::new(Arc::new(DecisionTree::new(tree).unwrap()), bags).unwrap()),
     ]
 }
 

@@ -14,8 +14,8 @@ use riskcycle::experiment::{
 };
 use riskcycle::feature::{OnlineConfig, OnlineFeatures};
 use riskcycle::model::{
-    CalibratedModel, GoldenRows, ImportOptions, LogisticModel, MissingValue, Model, ModelCodecs,
-    PipelineModel, Scorecard, TreeEnsemble, TreeRange,
+    AveragedModel, CalibratedModel, GoldenRows, ImportOptions, LogisticModel, MissingValue, Model,
+    ModelCodecs, PipelineModel, Scorecard, TreeEnsemble, TreeRange,
 };
 use riskcycle::registry::{Artifact, DirectoryRegistryLog, LoadOptions, RegistryLog};
 use riskcycle::testing::handbook::{self, Transaction};
@@ -30,12 +30,13 @@ const BINARY: usize = 4;
 const TEXT: usize = 64;
 
 /// Kinds of models, by the first byte of [`model`]'s input.
-pub const KINDS: [&str; 5] = [
+pub const KINDS: [&str; 6] = [
     LogisticModel::KIND,
     Scorecard::KIND,
     TreeEnsemble::KIND,
     PipelineModel::KIND,
     CalibratedModel::KIND,
+    AveragedModel::KIND,
 ];
 
 /// What models in seeds take: every kind of column.

@@ -6,6 +6,7 @@
 //! order, so threads change nothing, and a parent less one child is the other child exactly.
 
 use crate::model::tree::grow::binning::{Binned, GROUP};
+use crate::parallel;
 
 /// Bins of one feature in scratch memory: indexed by a byte, so without a check.
 type Bins<C> = [C; 256];
@@ -236,6 +237,21 @@ pub(crate) fn add_rows<C: Cell>(
             }
         }
     }
+}
+
+/// What all rows add up to.
+pub(crate) fn total<C: Cell>(rows: &[u32], cells: &[C], parallel: bool) -> Sum {
+    let add = |rows: &[u32]| {
+        let mut sum = C::default();
+        rows.iter().for_each(|&row| sum.add(cells[row as usize]));
+        sum.sum()
+    };
+    let chunks = rows.chunks(C::ROWS.min(CHUNK));
+    let sums: Vec<Sum> = match parallel {
+        true => parallel::map(&chunks.collect::<Vec<_>>(), |rows| add(rows)),
+        false => chunks.map(add).collect(),
+    };
+    sums.into_iter().fold(Sum::default(), Sum::plus)
 }
 
 /// Adds cells to the bins of up to eight features: byte by byte of each row's word.
