@@ -85,6 +85,9 @@ pub mod lifecycle;
 #[cfg(any(feature = "webhook", feature = "email", feature = "metrics", feature = "tracing"))]
 pub mod backend;
 
+// Longer than a type's own page.
+pub mod guide;
+
 // For the tests, examples and benches of hosts, and for ours.
 #[cfg(feature = "testing")]
 pub mod testing;
