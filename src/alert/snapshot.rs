@@ -37,7 +37,7 @@ impl AlertEngine {
     }
 
     /// Goes on from where another process was when it took a snapshot: firing alerts fire on, pending ones go on by the rule of
-    /// [`RestoreConfig`], receivers are not told twice. Alerts of rules that this engine does not have are left out.
+    /// [`RestoreConfig`](crate::alert::RestoreConfig), receivers are not told twice. Alerts of rules that this engine does not have are left out.
     pub fn restore(&self, snapshot: AlertSnapshot, now: Timestamp) {
         let mut state = self.state();
         let down = snapshot.last_tick.unwrap_or(now).min(now);

@@ -48,7 +48,8 @@ impl Characteristic {
 
 impl Scorecard {
     /// The characteristics that cost a row points, the costliest first, of equal ones the earlier in the card: the card's own
-    /// account. What a person is told is [`ReasonCodes`](crate::model::ReasonCodes) over a [`ScorecardExplainer`].
+    /// account. What a person is told is [`ReasonCodes`](crate::model::ReasonCodes) over a
+    /// [`ScorecardExplainer`](crate::model::ScorecardExplainer).
     ///
     /// # Errors
     /// `SchemaMismatch` if the row has another width than the schema.
