@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use riskcycle::alert::{
-    AlertConfig, AlertEngine, AlertRule, Comparison, Receiver, Severity, StderrAlertSink,
+    AlertConfig, AlertEngine, AlertRule, Comparison, GroupConfig, Receiver, Severity,
+    StderrAlertSink,
 };
 use riskcycle::dataset::{Dataset, TimeSplit};
 use riskcycle::drift::{ProfileConfig, ReferenceProfile};
@@ -229,8 +230,9 @@ fn run(options: &Options) -> Result<()> {
     let champion_model = registry.load(champion)?.model;
     let scores = champion_model.score_dataset(&train)?;
     let reference = ReferenceProfile::new(&train, &scores, &ProfileConfig::default())?;
-    // The replay ticks once a day.
-    let alerting = AlertConfig { interval: days(1), ..AlertConfig::default() };
+    // The replay ticks once a day, and need not be told of the same thing more than once a week.
+    let group = GroupConfig { repeat: days(7), ..GroupConfig::default() };
+    let alerting = AlertConfig { interval: days(1), group, ..AlertConfig::default() };
     let receivers = vec![Receiver::new("console", Arc::new(StderrAlertSink))];
     let parts = Parts {
         features: plan,
