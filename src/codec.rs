@@ -24,10 +24,13 @@ pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    let decoded = match bytes.len().saturating_mul(8) {
-        ..=SMALL => decode_within::<T, SMALL>(bytes),
-        ..=MEDIUM => decode_within::<T, MEDIUM>(bytes),
-        _ => decode_within::<T, LARGE>(bytes),
+    let needed = bytes.len().saturating_mul(8);
+    let decoded = if needed <= SMALL {
+        decode_within::<T, SMALL>(bytes)
+    } else if needed <= MEDIUM {
+        decode_within::<T, MEDIUM>(bytes)
+    } else {
+        decode_within::<T, LARGE>(bytes)
     };
     match decoded {
         Ok((record, used)) if used == bytes.len() => Ok(record),
