@@ -41,10 +41,34 @@ const ROWS: usize = 512;
 pub(crate) struct Binned {
     pub(crate) features: Vec<FeatureBins>,
     pub(crate) columns: Columns,
-    /// Row after row, eight features in a word; empty where bins take two bytes.
-    pub(crate) lines: Vec<u64>,
+    lines: Lines,
     /// Words in a line.
     pub(crate) n_groups: usize,
+}
+
+/// Words from the start of one of the processor's cache lines on: rows of one, two or four words never lie in two of them.
+#[derive(Debug, Default)]
+struct Lines {
+    words: Vec<u64>,
+    start: usize,
+}
+
+impl Lines {
+    fn zeros(n_words: usize) -> Self {
+        const CACHE_LINE: usize = 64;
+        let mut words = vec![0; n_words + CACHE_LINE / size_of::<u64>()];
+        let start = words.as_ptr().align_offset(CACHE_LINE).min(words.len() - n_words);
+        words.truncate(start + n_words);
+        Lines { words, start }
+    }
+
+    fn words(&self) -> &[u64] {
+        &self.words[self.start..]
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words[self.start..]
+    }
 }
 
 /// One feature's bins, column after column.
@@ -238,20 +262,26 @@ impl Binned {
                 (0..n_rows).map(|row| bins.bin(rows[row * n_features + feature]) as u16).collect()
             });
             let columns = Columns::Shorts(columns);
-            return Ok(Binned { features, columns, lines: Vec::new(), n_groups });
+            return Ok(Binned { features, columns, lines: Lines::default(), n_groups });
         }
         let lines = lines(rows, &features, n_groups);
         let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
             let (word, shift) = (feature / GROUP, 8 * (feature % GROUP));
-            lines.iter().skip(word).step_by(n_groups).map(|word| (word >> shift) as u8).collect()
+            let words = lines.words().iter().skip(word).step_by(n_groups);
+            words.map(|word| (word >> shift) as u8).collect()
         }));
         Ok(Binned { features, columns, lines, n_groups })
     }
 
     /// Frees what only training on all features of a node at once needs.
     pub(crate) fn without_lines(mut self) -> Self {
-        self.lines = Vec::new();
+        self.lines = Lines::default();
         self
+    }
+
+    /// Row after row, eight features in a word; empty where bins take two bytes.
+    pub(crate) fn lines(&self) -> &[u64] {
+        self.lines.words()
     }
 }
 
@@ -270,7 +300,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 /// The cuts of eight features, padded so that a search always takes eight steps.
 type GroupCuts = [[f64; BYTE_BINS]; GROUP];
 
-fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Vec<u64> {
+fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Lines {
     let n_features = features.len();
     let cuts: Vec<GroupCuts> = features
         .chunks(GROUP)
@@ -284,8 +314,8 @@ fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Vec<u64> {
             })
         })
         .collect();
-    let mut lines = vec![0_u64; rows.len() / n_features * n_groups];
-    let blocks = lines.chunks_mut(ROWS * n_groups).zip(rows.chunks(ROWS * n_features)).collect();
+    let mut lines = Lines::zeros(rows.len() / n_features * n_groups);
+    let blocks = lines.words_mut().chunks_mut(ROWS * n_groups).zip(rows.chunks(ROWS * n_features)).collect();
     parallel::for_each(blocks, |(lines, rows): (&mut [u64], &[f64])| {
         for (g, (cuts, features)) in cuts.iter().zip(features.chunks(GROUP)).enumerate() {
             let lines = lines.chunks_exact_mut(n_groups);
@@ -377,7 +407,8 @@ mod tests {
         let bins = FeatureBins::of_numbers(&ascending, 255, Binning::TailAware);
         let mut rows = values.clone();
         rows.extend([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e9, -1e9]);
-        for (row, line) in rows.iter().zip(lines(&rows, std::slice::from_ref(&bins), 1)) {
+        let lines = lines(&rows, std::slice::from_ref(&bins), 1);
+        for (row, &line) in rows.iter().zip(lines.words()) {
             assert_eq!(line as usize, bins.bin(*row), "{row}");
         }
     }

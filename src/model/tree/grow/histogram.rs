@@ -5,7 +5,10 @@
 //! one addition, and a bin of a histogram costs one load and one store per row. Whole numbers add up to the same sum in any
 //! order, so threads change nothing, and a parent less one child is the other child exactly.
 
+use std::ops::Range;
+
 use crate::model::tree::grow::binning::{Binned, GROUP};
+use crate::model::tree::grow::prefetch::prefetch;
 use crate::parallel;
 
 /// Bins of one feature in scratch memory: indexed by a byte, so without a check.
@@ -178,62 +181,88 @@ pub(crate) fn offsets(data: &Binned) -> Vec<usize> {
     offsets
 }
 
-/// Rows that are added together: their cells, and with luck their lines, stay in the nearest caches.
+/// Rows after which scratch memory is emptied into sums, before a field could run over.
 const CHUNK: usize = 1 << 13;
-/// Rows whose lines are fetched together.
-const GATHER: usize = 1 << 9;
+/// Rows that are added up group by group: their lines, those of the next ones and a group's bins share the nearest cache.
+const BLOCK: usize = 1 << 8;
 
 /// Adds rows to the histograms of the features of some groups of eight; `out` begins with the first group's first bin.
-/// O(rows × features).
-pub(crate) fn add_rows<C: Cell>(
+/// With `PREFETCH` the lines of one block are on their way while the block before is added up. O(rows × features).
+pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
     data: &Binned,
     offsets: &[usize],
-    groups: std::ops::Range<usize>,
+    groups: Range<usize>,
     rows: &[u32],
     cells: &[C],
     out: &mut [Sum],
 ) {
-    let mut scratch: Box<[Bins<C>; GROUP]> = Box::new([[C::default(); 256]; GROUP]);
-    let n_chunk = rows.len().min(CHUNK);
-    let mut words = vec![0; n_chunk * groups.len()];
-    let mut gathered = Vec::with_capacity(n_chunk);
-    let start = offsets[groups.start * GROUP];
-    for rows in rows.chunks(CHUNK) {
-        let first = rows[0] as usize;
-        // Rows without a gap, as in the root, are read where they are.
-        let in_place = rows[rows.len() - 1] as usize - first + 1 == rows.len();
-        if !in_place {
-            // Fetched by themselves first: nothing but loads, so that many are under way at once; few enough rows at a
-            // time that the next group finds their lines in the nearest cache.
-            gathered.clear();
-            gathered.extend(rows.iter().map(|&row| cells[row as usize]));
-            for (i, rows) in rows.chunks(GATHER).enumerate() {
-                for (g, group) in groups.clone().enumerate() {
-                    let words = &mut words[g * n_chunk + i * GATHER..][..rows.len()];
-                    for (word, &row) in words.iter_mut().zip(rows) {
-                        *word = data.lines[row as usize * data.n_groups + group];
-                    }
+    let lines = data.lines();
+    let fetch = |row: &u32| {
+        if PREFETCH {
+            prefetch(lines, *row as usize * data.n_groups + groups.start);
+            prefetch(cells, *row as usize);
+        }
+    };
+    let mut scratch = vec![[[C::default(); 256]; GROUP]; groups.len()];
+    let mut block_cells = [C::default(); BLOCK];
+    let (mut n_done, start) = (0, offsets[groups.start * GROUP]);
+    rows.iter().take(BLOCK).for_each(fetch);
+    for chunk in rows.chunks(CHUNK) {
+        for block in chunk.chunks(BLOCK) {
+            n_done += block.len();
+            let next = &rows[n_done..rows.len().min(n_done + BLOCK)];
+            let cells_here = &mut block_cells[..block.len()];
+            for (cell, &row) in cells_here.iter_mut().zip(block) {
+                *cell = cells[row as usize];
+            }
+            // With each group a share of the next block is asked for.
+            let mut shares = next.chunks(next.len().div_ceil(groups.len()).max(1));
+            for (group, bins) in groups.clone().zip(&mut scratch) {
+                let line = |row: u32| lines[row as usize * data.n_groups + group];
+                let share = shares.next().unwrap_or_default();
+                let step = groups.len();
+                // One copy per number of features, so that the inner loop has no end to check.
+                match data.features.len() - group * GROUP {
+                    1 => add_lanes::<C, 1>(block, cells_here, line, share, step, fetch, bins),
+                    2 => add_lanes::<C, 2>(block, cells_here, line, share, step, fetch, bins),
+                    3 => add_lanes::<C, 3>(block, cells_here, line, share, step, fetch, bins),
+                    4 => add_lanes::<C, 4>(block, cells_here, line, share, step, fetch, bins),
+                    5 => add_lanes::<C, 5>(block, cells_here, line, share, step, fetch, bins),
+                    6 => add_lanes::<C, 6>(block, cells_here, line, share, step, fetch, bins),
+                    7 => add_lanes::<C, 7>(block, cells_here, line, share, step, fetch, bins),
+                    _ => add_lanes::<C, 8>(block, cells_here, line, share, step, fetch, bins),
                 }
             }
         }
-        for (g, group) in groups.clone().enumerate() {
-            let features = group * GROUP..data.features.len().min((group + 1) * GROUP);
-            if in_place {
-                let cells = &cells[first..first + rows.len()];
-                let words =
-                    data.lines[first * data.n_groups + group..].iter().step_by(data.n_groups);
-                add_words(features.len(), words, cells, &mut scratch);
-            } else {
-                add_words(features.len(), words[g * n_chunk..].iter(), &gathered, &mut scratch);
+        let features = groups.start * GROUP..data.features.len().min(groups.end * GROUP);
+        for (bins, feature) in scratch.iter_mut().flatten().zip(features) {
+            let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];
+            for (out, bin) in out.iter_mut().zip(bins.iter_mut()) {
+                *out = out.plus(bin.sum());
+                *bin = C::default();
             }
-            for (bins, feature) in scratch.iter_mut().zip(features) {
-                let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];
-                for (out, bin) in out.iter_mut().zip(bins.iter_mut()) {
-                    if !bin.is_empty() {
-                        *out = out.plus(bin.sum());
-                        *bin = C::default();
-                    }
-                }
+        }
+    }
+}
+
+/// Adds the rows' cells to the bins of up to eight features: byte by byte of each row's word. Every `step` rows, one of
+/// `ahead` is fetched.
+fn add_lanes<C: Cell, const N: usize>(
+    rows: &[u32],
+    cells: &[C],
+    word: impl Fn(u32) -> u64,
+    ahead: &[u32],
+    step: usize,
+    fetch: impl Fn(&u32),
+    bins: &mut [Bins<C>; GROUP],
+) {
+    let mut ahead = ahead.iter();
+    for (rows, cells) in rows.chunks(step).zip(cells.chunks(step)) {
+        ahead.next().into_iter().for_each(&fetch);
+        for (&row, &cell) in rows.iter().zip(cells) {
+            let word = word(row);
+            for (lane, bins) in bins.iter_mut().take(N).enumerate() {
+                bins[(word >> (8 * lane)) as u8 as usize].add(cell);
             }
         }
     }
@@ -252,38 +281,6 @@ pub(crate) fn total<C: Cell>(rows: &[u32], cells: &[C], parallel: bool) -> Sum {
         false => chunks.map(add).collect(),
     };
     sums.into_iter().fold(Sum::default(), Sum::plus)
-}
-
-/// Adds cells to the bins of up to eight features: byte by byte of each row's word.
-fn add_words<'a, C: Cell>(
-    n: usize,
-    words: impl Iterator<Item = &'a u64>,
-    cells: &[C],
-    scratch: &mut [Bins<C>; GROUP],
-) {
-    // One copy per number of features, so that the inner loop has no end to check.
-    match n {
-        1 => add_lanes::<C, 1>(words, cells, scratch),
-        2 => add_lanes::<C, 2>(words, cells, scratch),
-        3 => add_lanes::<C, 3>(words, cells, scratch),
-        4 => add_lanes::<C, 4>(words, cells, scratch),
-        5 => add_lanes::<C, 5>(words, cells, scratch),
-        6 => add_lanes::<C, 6>(words, cells, scratch),
-        7 => add_lanes::<C, 7>(words, cells, scratch),
-        _ => add_lanes::<C, 8>(words, cells, scratch),
-    }
-}
-
-fn add_lanes<'a, C: Cell, const N: usize>(
-    words: impl Iterator<Item = &'a u64>,
-    cells: &[C],
-    scratch: &mut [Bins<C>; GROUP],
-) {
-    for (&cell, &word) in cells.iter().zip(words) {
-        for (lane, bins) in scratch.iter_mut().take(N).enumerate() {
-            bins[(word >> (8 * lane)) as u8 as usize].add(cell);
-        }
-    }
 }
 
 /// Adds rows to the histogram of one feature; `cells` stand in the order of `rows`. `scratch` holds a cell per bin, all

@@ -8,6 +8,7 @@ mod binning;
 mod grown;
 mod histogram;
 mod partition;
+mod prefetch;
 mod search;
 mod split;
 

@@ -36,7 +36,7 @@ impl<C: Cell> Grower<'_, C> {
             self.pool.extend(parent);
             return Vec::new();
         }
-        if self.plan.features_per_node.is_some() || self.data.lines.is_empty() {
+        if self.plan.features_per_node.is_some() || self.data.lines().is_empty() {
             let fresh = fresh.into_iter().filter(|fresh| fresh.splittable);
             return fresh
                 .filter_map(|fresh| self.look_at_some(grown, cells, features, rng, fresh))
@@ -71,7 +71,8 @@ impl<C: Cell> Grower<'_, C> {
         let mut tasks = Vec::with_capacity(n_groups);
         let (mut small_rest, mut large_rest) =
             (&mut small[..], large.as_deref_mut().unwrap_or_default());
-        let step = if self.plan.parallel { 1 } else { n_groups };
+        let n_tasks = if self.plan.parallel { parallel::n_threads() } else { 1 };
+        let step = n_groups.div_ceil(n_tasks);
         for first in (0..n_groups).step_by(step) {
             let groups = first..(first + step).min(n_groups);
             let n_bins = bins_of(data, offsets, &groups).len();
@@ -84,23 +85,22 @@ impl<C: Cell> Grower<'_, C> {
         let work = |task: &mut GroupTask<'_>| {
             let GroupTask { groups, small, large, cuts } = task;
             if !shared_by_rows {
-                add_rows(data, offsets, groups.clone(), rows, cells, small);
-            }
-            for (large, small) in large.iter_mut().zip(small.iter()) {
-                *large = large.minus(*small);
+                add_rows::<C, true>(data, offsets, groups.clone(), rows, cells, small);
             }
             let start = offsets[groups.start * GROUP];
-            for ((fresh, sums), best) in fresh.iter().zip([&**small, &**large]).zip(cuts) {
-                if !fresh.splittable {
-                    continue;
-                }
-                let in_group = |f: &u32| groups.contains(&(*f as usize / GROUP));
-                for feature in features.iter().filter(|f| in_group(f)).map(|&f| f as usize) {
-                    let values = &sums[offsets[feature] - start..offsets[feature + 1] - start - 1];
-                    let missing = sums[offsets[feature + 1] - start - 1];
+            let in_group = |f: &u32| groups.contains(&(*f as usize / GROUP));
+            for feature in features.iter().filter(|f| in_group(f)).map(|&f| f as usize) {
+                let bins = offsets[feature] - start..offsets[feature + 1] - start;
+                let small = &small[bins.clone()];
+                let large = large.get_mut(bins).unwrap_or_default();
+                large.iter_mut().zip(small).for_each(|(large, small)| *large = large.minus(*small));
+                for ((fresh, sums), best) in fresh.iter().zip([small, large]).zip(&mut *cuts) {
+                    if !fresh.splittable {
+                        continue;
+                    }
+                    let (missing, values) = sums.split_last().expect("a bin for missing values");
                     let values = values.iter().copied().enumerate();
-                    let cut = this.cut(grown, fresh, feature, values, missing);
-                    keep_better(best, cut);
+                    keep_better(best, this.cut(grown, fresh, feature, values, *missing));
                 }
             }
         };
@@ -333,7 +333,7 @@ fn add_in_segments<C: Cell>(
     let segments: Vec<&[u32]> = rows.chunks(segment).collect();
     let sums = parallel::map(&segments, |rows| {
         let mut sums = vec![Sum::default(); out.len()];
-        add_rows(data, offsets, 0..data.n_groups, rows, cells, &mut sums);
+        add_rows::<C, true>(data, offsets, 0..data.n_groups, rows, cells, &mut sums);
         sums
     });
     for sums in sums {

@@ -2,6 +2,9 @@
 
 use crate::model::tree::grow::histogram::Sum;
 
+/// Cuts whose scores are computed together.
+const BLOCK: usize = 64;
+
 /// What splits improve. Scores are to be maximised; the gain of a split is that of its children less that of their parent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Criterion {
@@ -88,6 +91,27 @@ impl Newton {
         self.l1 == 0.0 && limits.direction == 0 && unbound
     }
 
+    /// Scores of pairs of children where nothing but the size of a step is limited: in loops without a branch, so that
+    /// several are computed at once.
+    fn plain_scores(&self, total: Sum, lefts: &[Sum], scores: &mut [f64]) {
+        let (mut first, mut second) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for ((left, g), h) in lefts.iter().zip(&mut first).zip(&mut second) {
+            (*g, *h) = self.derivatives(*left);
+        }
+        let (g_all, h_all) = self.derivatives(total);
+        let (l2, most) = (self.l2, self.max_step);
+        // As `score_of` at the best step within ±max_step; `h` with the penalty is above 0.
+        let score = |g: f64, h: f64| {
+            let step = -g / h;
+            let step = if step > most { most } else { step };
+            let step = if step < -most { -most } else { step };
+            -step * (2.0 * g + h * step)
+        };
+        for ((to, &g), &h) in scores.iter_mut().zip(&first).zip(&second) {
+            *to = score(g, h + l2) + score(g_all - g, h_all - h + l2);
+        }
+    }
+
     fn derivatives(&self, sum: Sum) -> (f64, f64) {
         (sum.first() as f64 * self.first_unit, sum.second() as f64 * self.second_unit)
     }
@@ -145,40 +169,32 @@ impl Criterion {
         feature: usize,
         entries: impl Iterator<Item = (usize, Sum)>,
     ) -> Option<Cut> {
-        let bounds = node.limits.bounds;
+        let Limits { bounds, direction, .. } = *node.limits;
         match self {
             Criterion::Newton(newton) if newton.is_plain(node.limits) => {
-                let (first, second) = (newton.first_unit, newton.second_unit);
-                let (g_all, h_all) = newton.derivatives(node.total);
-                let l2 = newton.l2;
-                node.best(feature, entries, |left, _| {
-                    let (g, h) = (left.first() as f64 * first, left.second() as f64 * second);
-                    let (p, q) = (g_all - g, h_all - h + l2);
-                    let h = h + l2;
-                    if g.abs() <= newton.max_step * h && p.abs() <= newton.max_step * q {
-                        // No step is cut short: g²/h + p²/q.
-                        return (g * g * q + p * p * h, h * q);
-                    }
-                    let (v, w) = (newton.step(g, h - l2), newton.step(p, q - l2));
-                    (newton.score_of(v, g, h - l2) + newton.score_of(w, p, q - l2), 1.0)
+                node.best(feature, entries, |lefts, scores| {
+                    newton.plain_scores(node.total, lefts, scores);
                 })
             }
-            Criterion::Newton(newton) => node.best(feature, entries, |left, right| {
-                let (g, h) = newton.derivatives(left);
-                let (p, q) = newton.derivatives(right);
-                let v = newton.step(g, h).clamp(bounds.0, bounds.1);
-                let w = newton.step(p, q).clamp(bounds.0, bounds.1);
-                let score = newton.score_of(v, g, h) + newton.score_of(w, p, q);
-                match node.limits.direction {
-                    1 if v > w => (f64::NEG_INFINITY, 1.0),
-                    -1 if v < w => (f64::NEG_INFINITY, 1.0),
-                    _ => (score, 1.0),
-                }
-            }),
+            Criterion::Newton(newton) => {
+                let score = |left: Sum| {
+                    let (g, h) = newton.derivatives(left);
+                    let (p, q) = newton.derivatives(node.total.minus(left));
+                    let v = newton.step(g, h).clamp(bounds.0, bounds.1);
+                    let w = newton.step(p, q).clamp(bounds.0, bounds.1);
+                    match direction {
+                        1 if v > w => f64::NEG_INFINITY,
+                        -1 if v < w => f64::NEG_INFINITY,
+                        _ => newton.score_of(v, g, h) + newton.score_of(w, p, q),
+                    }
+                };
+                node.best(feature, entries, each(score))
+            }
             Criterion::Gini(_) | Criterion::Entropy(_) => {
-                node.best(feature, entries, |left, right| {
-                    (self.score(left, bounds) + self.score(right, bounds), 1.0)
-                })
+                let score = |left: Sum| {
+                    self.score(left, bounds) + self.score(node.total.minus(left), bounds)
+                };
+                node.best(feature, entries, each(score))
             }
         }
     }
@@ -233,56 +249,75 @@ pub(crate) struct Node<'a> {
 
 impl Node<'_> {
     /// The first of the best cuts: what is missing goes right, or, where there is any and that is better, left. Where the
-    /// node has no missing value it goes with most rows. `pair` gives the score of two children as a fraction with a
-    /// denominator above 0, which is compared without dividing. The gain is that over nothing; the caller takes the
-    /// node's own score off.
+    /// node has no missing value it goes with most rows. `scores` gives the scores of pairs of children by what the left one
+    /// adds up to, for up to [`BLOCK`] of them. The gain is that over nothing; the caller takes the node's own score off.
     #[inline]
     fn best(
         &self,
         feature: usize,
         entries: impl Iterator<Item = (usize, Sum)>,
-        pair: impl Fn(Sum, Sum) -> (f64, f64),
+        scores: impl Fn(&[Sum], &mut [f64]),
     ) -> Option<Cut> {
         let limits = self.limits;
-        let mut best: Option<(usize, usize, bool, Sum)> = None;
-        let mut highest = (f64::NEG_INFINITY, 1.0);
-        let (rows, second) = (self.total.rows(), self.total.second());
-        let (max_rows, max_second) =
-            (rows.checked_sub(limits.min_rows)?, second.checked_sub(limits.min_second)?);
-        let mut consider = |left: Sum, below: usize, above: usize, missing_left: bool| {
-            let enough = left.rows() >= limits.min_rows && left.rows() <= max_rows;
-            if !enough || left.second() < limits.min_second || left.second() > max_second {
-                return;
+        let (min_rows, min_second) = (limits.min_rows.max(1), limits.min_second);
+        let max_rows = self.total.rows().checked_sub(min_rows)?;
+        let max_second = self.total.second().checked_sub(min_second)?;
+        let mut best: Option<Cut> = None;
+        let mut lefts = [Sum::default(); BLOCK];
+        let mut places = [(0_u32, 0_u32, false); BLOCK];
+        let mut block_scores = [0.0; BLOCK];
+        let mut n = 0;
+        let mut take_best = |lefts: &[Sum], places: &[(u32, u32, bool)]| {
+            let block_scores = &mut block_scores[..lefts.len()];
+            scores(lefts, block_scores);
+            let mut highest = best.as_ref().map_or(f64::NEG_INFINITY, |best| best.gain);
+            let mut at = None;
+            for (i, &score) in block_scores.iter().enumerate() {
+                if score > highest {
+                    (highest, at) = (score, Some(i));
+                }
             }
-            let score = pair(left, self.total.minus(left));
-            if score.0 * highest.1 > highest.0 * score.1 {
-                highest = score;
-                best = Some((below, above, missing_left, left));
+            if let Some(at) = at {
+                let (below, above, missing_left) = places[at];
+                let bins = LeftBins::UpTo(below as usize, above as usize);
+                best = Some(Cut { gain: highest, feature, bins, missing_left, left: lefts[at] });
             }
         };
-        let missing = self.missing;
+        // What is missing on the right, and on the left.
+        let sides = [(false, Sum::default()), (true, self.missing)];
+        let sides = &sides[..if self.missing.rows() > 0 { 2 } else { 1 }];
         let mut left = Sum::default();
         let mut below = 0;
-        for (bin, sum) in entries {
-            if sum.rows() == 0 {
-                continue;
-            }
-            if left.rows() > 0 {
-                consider(left, below, bin, false);
-                if missing.rows() > 0 {
-                    consider(left.plus(missing), below, bin, true);
+        let behind_all = sides[1..].iter().map(|_| (usize::MAX, self.missing));
+        for (bin, sum) in entries.chain(behind_all) {
+            let (bin, occurs) = (bin as u32, sum.rows() > 0);
+            let between = occurs & (left.rows() > 0);
+            for &(missing_left, missing) in sides {
+                // Written in any case, and kept where it may be: no branch to guess.
+                let left = left.plus(missing);
+                let enough = (left.rows() >= min_rows) & (left.rows() <= max_rows);
+                let weighs = (left.second() >= min_second) & (left.second() <= max_second);
+                (lefts[n], places[n]) = (left, (below, bin, missing_left));
+                n += usize::from(between & enough & weighs);
+                if n == BLOCK {
+                    take_best(&lefts, &places);
+                    n = 0;
                 }
             }
             left = left.plus(sum);
-            below = bin;
+            below = if occurs { bin } else { below };
         }
-        if missing.rows() > 0 && left.rows() > 0 {
-            consider(left, below, usize::MAX, false);
-        }
-        let (below, above, missing_left, left) = best?;
-        let gain = highest.0 / highest.1;
+        take_best(&lefts[..n], &places[..n]);
+        let Cut { left, missing_left, .. } = *best.as_ref()?;
         let most_left = 2 * left.rows() >= self.total.rows();
-        let missing_left = if missing.rows() > 0 { missing_left } else { most_left };
-        Some(Cut { gain, feature, bins: LeftBins::UpTo(below, above), missing_left, left })
+        let missing_left = if self.missing.rows() > 0 { missing_left } else { most_left };
+        best.map(|best| Cut { missing_left, ..best })
+    }
+}
+
+/// Scores one by one.
+fn each(score: impl Fn(Sum) -> f64) -> impl Fn(&[Sum], &mut [f64]) {
+    move |lefts, scores| {
+        lefts.iter().zip(scores).for_each(|(&left, to)| *to = score(left));
     }
 }
