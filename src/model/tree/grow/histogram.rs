@@ -184,7 +184,7 @@ pub(crate) fn offsets(data: &Binned) -> Vec<usize> {
 /// Rows after which scratch memory is emptied into sums, before a field could run over.
 const CHUNK: usize = 1 << 13;
 /// Rows that are added up group by group: their lines, those of the next ones and a group's bins share the nearest cache.
-const BLOCK: usize = 1 << 8;
+const BLOCK: usize = 1 << 10;
 
 /// Adds rows to the histograms of the features of some groups of eight; `out` begins with the first group's first bin.
 /// With `PREFETCH` the lines of one block are on their way while the block before is added up. O(rows × features).
