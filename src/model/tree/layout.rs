@@ -25,9 +25,11 @@ const LANES: usize = 8;
 const CHUNK: usize = 128;
 /// Most rules about what is missing. Ours need two, other libraries' models four.
 const MAX_RULES: usize = 64;
-/// Keys of a line beyond which rows go one by one: a block of longer lines would not stay in the cache.
-const MAX_BLOCK_KEYS: usize = 4096;
-/// Rows that pass through all trees together.
+/// Keys of rows that go through a tree before the next tree's turn: they and the tree's nodes stay in the nearest cache.
+const BLOCK_KEYS: usize = 1 << 12;
+/// Most rows of which that is true, which spares the nodes of small trees no further way.
+const BLOCK_ROWS: usize = 64;
+/// Rows that one thread scores at a time.
 pub(super) const BLOCK: usize = 256;
 
 /// Trees ready to score.
@@ -465,34 +467,37 @@ impl<K: Key, A: Ask> Nodes<K, A> {
         add: impl Fn(f64, f64) -> f64 + Copy,
         sums: &mut [f64],
     ) {
-        let n_features = rows.len() / sums.len().max(1);
-        let lanes = if sums.len() < LANES || keys.n_keys > MAX_BLOCK_KEYS { 1 } else { LANES };
-        K::line().with_borrow_mut(|line| {
-            let needed = keys.n_keys * lanes;
-            if line.len() < needed {
-                line.resize(needed, K::default());
+        let n_features = (rows.len() / sums.len().max(1)).max(1);
+        let n_keys = keys.n_keys;
+        let n_block = (BLOCK_KEYS / n_keys).clamp(LANES, BLOCK_ROWS) / LANES * LANES;
+        K::line().with_borrow_mut(|lines| {
+            let needed = n_keys * if sums.len() < LANES { 1 } else { n_block.min(sums.len()) };
+            if lines.len() < needed {
+                lines.resize(needed, K::default());
             }
-            let lines = &mut line[..needed];
-            let n_full = if lanes == 1 { 0 } else { sums.len() / LANES * LANES };
+            let lines = &mut lines[..needed];
+            let n_full = sums.len() / LANES * LANES;
             let (full, rest) = sums.split_at_mut(n_full);
-            let (full_rows, rest_rows) = rows.split_at(full.len() * n_features);
-            let blocks = full_rows.chunks_exact(LANES * n_features.max(1));
-            for (sums, rows) in full.chunks_exact_mut(LANES).zip(blocks) {
+            let (full_rows, rest_rows) = rows.split_at(n_full * n_features);
+            let blocks = full_rows.chunks(n_block * n_features);
+            for (sums, rows) in full.chunks_mut(n_block).zip(blocks) {
                 let rows = rows.chunks_exact(n_features);
-                for (row, line) in rows.zip(lines.chunks_exact_mut(keys.n_keys)) {
+                for (row, line) in rows.zip(lines.chunks_exact_mut(n_keys)) {
                     keys.fill(row, line);
                 }
-                let mut lane_sums = [start; LANES];
+                sums.fill(start);
                 for &tree in &self.trees {
-                    let at = self.walk_rows(tree, lines, keys.n_keys);
-                    for (sum, at) in lane_sums.iter_mut().zip(at) {
-                        *sum = add(*sum, self.values[at]);
+                    let lines = lines.chunks_exact(n_keys * LANES);
+                    for (sums, lines) in sums.chunks_exact_mut(LANES).zip(lines) {
+                        let at = self.walk_rows(tree, lines, n_keys);
+                        for (sum, at) in sums.iter_mut().zip(at) {
+                            *sum = add(*sum, self.values[at]);
+                        }
                     }
                 }
-                sums.copy_from_slice(&lane_sums);
             }
-            let line = &mut lines[..keys.n_keys];
-            for (sum, row) in rest.iter_mut().zip(rest_rows.chunks_exact(n_features.max(1))) {
+            let line = &mut lines[..n_keys];
+            for (sum, row) in rest.iter_mut().zip(rest_rows.chunks_exact(n_features)) {
                 keys.fill(row, line);
                 *sum = self.walk_trees(line, start, add);
             }

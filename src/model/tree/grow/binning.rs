@@ -161,7 +161,7 @@ impl FeatureBins {
                 }
             }
         }
-        let ends = match binning {
+        let mut ends = match binning {
             Binning::TailAware if values.len() > max_bins => {
                 let below = TAIL * sorted.len() as f64;
                 let mut sum = 0.0;
@@ -182,7 +182,29 @@ impl FeatureBins {
             }
             _ => equal_frequency(&counts, max_bins),
         };
+        if values.len() > max_bins {
+            move_to_singles(&mut ends, &values);
+        }
         FeatureBins::Cuts(ends.iter().map(|&i| between(values[i], values[i + 1])).collect())
+    }
+}
+
+/// Moves the ends of bins by a value or a few to where single precision holds a cut. Of many cuts between doubles some lie
+/// where there is none, and one of them would make scoring compare all of them in 64 bits.
+fn move_to_singles(ends: &mut [usize], values: &[f64]) {
+    const FAR: usize = 8;
+    let is_single = |end: usize| {
+        let cut = between(values[end], values[end + 1]);
+        f64::from(cut as f32) == cut
+    };
+    for i in 0..ends.len() {
+        let first = if i == 0 { 0 } else { ends[i - 1] + 1 };
+        let last = ends.get(i + 1).copied().unwrap_or(values.len() - 1) - 1;
+        let near = (0..=FAR).flat_map(|far| [ends[i] + far, ends[i].wrapping_sub(far)]);
+        let mut near = near.filter(|end| (first..=last).contains(end));
+        if let Some(end) = near.find(|&end| is_single(end)) {
+            ends[i] = end;
+        }
     }
 }
 
@@ -350,6 +372,23 @@ fn search(cuts: &[f64; BYTE_BINS], value: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cuts_between_doubles_are_singles_where_bins_may_move() {
+        // A hundred thousand values so close together that most neighbours have no single between them.
+        let values: Vec<f64> = (0..100_000).map(|i| 1.0 + f64::from(i) * 3e-8).collect();
+        let bins = FeatureBins::of_numbers(&values, 255, Binning::Quantile);
+        let FeatureBins::Cuts(cuts) = bins else { panic!("numbers are cut") };
+        assert_eq!(cuts.len(), 254);
+        assert!(cuts.iter().all(|&cut| f64::from(cut as f32) == cut), "{cuts:?}");
+        assert!(cuts.is_sorted_by(|a, b| a < b));
+        // Where every value has a bin of its own, it keeps it.
+        let FeatureBins::Cuts(cuts) = FeatureBins::of_numbers(&values[..9], 255, Binning::Quantile)
+        else {
+            panic!("numbers are cut")
+        };
+        assert_eq!(cuts.len(), 8);
+    }
 
     #[test]
     fn a_cut_lies_between_its_neighbours_and_in_single_precision_where_it_can() {
