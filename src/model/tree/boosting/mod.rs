@@ -296,10 +296,16 @@ impl Trainer for GradientBoosting {
 
 /// Each row by its own chance, so that the rows of a tree do not depend on how many there are; ascending.
 fn sample_rows(rows: &mut Vec<u32>, n_rows: usize, share: f64, seed: Seed) {
+    const SPAN: usize = 1 << 16;
+    if share == 1.0 {
+        rows.resize(n_rows, 0);
+        let spans = rows.chunks_mut(SPAN).enumerate().collect();
+        parallel::for_each(spans, |(i, rows): (usize, &mut [u32])| {
+            rows.iter_mut().zip((i * SPAN) as u32..).for_each(|(place, row)| *place = row);
+        });
+        return;
+    }
     let all = 0..n_rows as u32;
     rows.clear();
-    match share {
-        1.0 => rows.extend(all),
-        share => rows.extend(all.filter(|&row| f64::from(chances(u64::from(row), seed).0) < share)),
-    }
+    rows.extend(all.filter(|&row| f64::from(chances(u64::from(row), seed).0) < share));
 }
