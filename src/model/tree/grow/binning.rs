@@ -337,7 +337,8 @@ fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Lines {
         })
         .collect();
     let mut lines = Lines::zeros(rows.len() / n_features * n_groups);
-    let blocks = lines.words_mut().chunks_mut(ROWS * n_groups).zip(rows.chunks(ROWS * n_features)).collect();
+    let blocks =
+        lines.words_mut().chunks_mut(ROWS * n_groups).zip(rows.chunks(ROWS * n_features)).collect();
     parallel::for_each(blocks, |(lines, rows): (&mut [u64], &[f64])| {
         for (g, (cuts, features)) in cuts.iter().zip(features.chunks(GROUP)).enumerate() {
             let lines = lines.chunks_exact_mut(n_groups);

@@ -309,6 +309,42 @@ pub(crate) fn add_column<C: Cell, B: Copy + Into<usize>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Dataset;
+    use crate::model::tree::grow::binning::Binning;
+    use crate::schema::FeatureSchema;
+
+    #[test]
+    fn fetching_ahead_changes_no_sum() {
+        // Groups of eight features and of three; rows without a gap, with gaps, of no full block, of several chunks.
+        let n = 3 * CHUNK;
+        let values = (0..n * 11).map(|i| (i as f64 * 0.618).fract()).collect();
+        let rows = ndarray::Array2::from_shape_vec((n, 11), values).unwrap();
+        let schema = FeatureSchema::new((0..11).map(|i| format!("x{i}"))).unwrap();
+        let data = Dataset::new(schema, rows, (0..n).map(|i| i % 3 == 0).collect()).unwrap();
+        let data = Binned::new(&data, Binning::Quantile, 255).unwrap();
+        let offsets = offsets(&data);
+        let cells: Vec<PackedCell> =
+            (0..n as i64).map(|i| PackedCell::new(i % 99 - 49, i % 17)).collect();
+        for step in [1, 2, 37, 6_000] {
+            let rows: Vec<u32> = (0..n as u32).step_by(step).collect();
+            for groups in [0..2, 1..2] {
+                let start = offsets[groups.start * GROUP];
+                let mut sums = vec![vec![Sum::default(); offsets[11] - start]; 3];
+                let [ahead, plain, naive] = &mut sums[..] else { unreachable!() };
+                add_rows::<_, true>(&data, &offsets, groups.clone(), &rows, &cells, ahead);
+                add_rows::<_, false>(&data, &offsets, groups.clone(), &rows, &cells, plain);
+                for feature in groups.start * GROUP..11 {
+                    for &row in &rows {
+                        let bin =
+                            offsets[feature] - start + data.columns.bin(feature, row as usize);
+                        naive[bin] = naive[bin].plus(cells[row as usize].sum());
+                    }
+                }
+                assert_eq!(ahead, plain);
+                assert_eq!(ahead, naive);
+            }
+        }
+    }
 
     #[test]
     fn fields_do_not_run_over_with_the_largest_rows_that_may_be_added() {
