@@ -197,7 +197,7 @@ impl ServiceStats {
         }
         let (mut reader, mut stats) = (Reader::new(WHAT, rest), ServiceStats::default());
         while reader.remaining() > 0 {
-            let written: Written = codec::decode(reader.block()?, WHAT)?;
+            let written: Written = reader.record(WHAT)?;
             let (slot, version, read) =
                 written.read().ok_or_else(|| corrupt("a histogram cannot be"))?;
             if stats.slots.entry(slot).or_default().insert(version, read).is_some() {
