@@ -167,9 +167,9 @@ impl FeatureKind {
             1 => Ok(FeatureKind::Boolean),
             2 => {
                 let n = reader.u32()? as usize;
-                // Four bytes each at least, so that a lie about their number cannot ask for memory.
-                if n > (reader.remaining() / 4).min(Categories::MAX) {
-                    return Err(Error::corrupt("feature kind", "ends too early"));
+                reader.expect(n, 4)?;
+                if n > Categories::MAX {
+                    return Err(Error::corrupt("feature kind", format!("{n} are too many")));
                 }
                 let mut ahead = reader.clone();
                 let length = (0..n).map(|_| ahead.text().map(str::len)).sum::<Result<usize>>()?;

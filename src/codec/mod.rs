@@ -1,8 +1,9 @@
 //! Bytes: the only module that calls bincode, and the little-endian reader for bulk numbers.
 //!
-//! bincode is for small, flat, versioned records inside our own envelopes, always limited. Bulk numbers do not go through
-//! it, and nothing recursive is ever decoded by it: bincode 2.0.1 overflows the stack on
-//! recursive types even with a limit. Without a limit nine hostile bytes make it ask for 8 TiB and abort the process.
+//! bincode is for small, flat, versioned records inside our own envelopes. Bulk numbers do not go through it, and nothing
+//! recursive is ever decoded by it: bincode 2.0.1 overflows the stack on recursive types. By itself it also takes memory for
+//! whatever is claimed, so that nine hostile bytes make it ask for 8 TiB and abort the process, and its own limit counts
+//! what is claimed, not what is taken. So it decodes behind a [deserializer](frugal) that charges a [`Budget`].
 
 mod budget;
 mod frugal;
@@ -111,17 +112,22 @@ impl<'a> Reader<'a> {
         charged.map_err(|over| Error::corrupt(self.what, over.to_string()))
     }
 
-    /// `n` items one after the other, of at least `bytes` bytes each: what cannot be there is refused before memory is
-    /// taken for it.
+    /// Refuses `n` items of at least `bytes` bytes each if they cannot be there.
+    pub(crate) fn expect(&self, n: usize, bytes: usize) -> Result<()> {
+        if self.bytes.len() / bytes < n {
+            return Err(Error::corrupt(self.what, "ends too early"));
+        }
+        Ok(())
+    }
+
+    /// `n` items one after the other, of at least `bytes` bytes each.
     pub(crate) fn list<T>(
         &mut self,
         n: usize,
         bytes: usize,
         mut item: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
-        if self.bytes.len() / bytes < n {
-            return Err(Error::corrupt(self.what, "ends too early"));
-        }
+        self.expect(n, bytes)?;
         self.charge(n.saturating_mul(size_of::<T>()))?;
         let mut items = Vec::with_capacity(n);
         for _ in 0..n {

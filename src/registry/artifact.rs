@@ -294,7 +294,7 @@ impl Artifact {
             Ok(loaded) => Ok((bytes, loaded)),
             Err(Error::Corrupt { what, reason }) => {
                 let reason = format!("it could not be loaded again: {what}: {reason}");
-                Err(Error::refused(&format!("{verb} {}", self.name), reason))
+                Err(Error::refused(format!("{verb} {}", self.name), reason))
             }
             Err(error) => Err(error),
         }

@@ -156,14 +156,11 @@ impl FittedTransforms {
     pub(in crate::model) fn read(input: FeatureSchema, reader: &mut Reader<'_>) -> Result<Self> {
         let corrupt = |reason: &str| Error::corrupt("transforms", reason);
         let n = reader.u32()? as usize;
-        let (mut names, mut kinds) = (Vec::new(), Vec::new());
+        reader.expect(n, COLUMN_BYTES)?;
+        // With a place in a row that is being scored.
+        reader.charge(n * (size_of::<String>() + size_of::<FeatureKind>() + 8))?;
+        let (mut names, mut kinds) = (Vec::with_capacity(n), Vec::with_capacity(n));
         let columns = reader.list(n, COLUMN_BYTES, |reader| {
-            if names.is_empty() {
-                // A place in a row that is being scored, too.
-                reader.charge(n * (size_of::<String>() + size_of::<FeatureKind>() + 8))?;
-                names.reserve_exact(n);
-                kinds.reserve_exact(n);
-            }
             let name = reader.text()?;
             reader.charge(name.len())?;
             names.push(name.to_owned());
@@ -183,21 +180,21 @@ impl Chain {
         let Some(kind) = input.kinds().get(source as usize) else {
             return Err(corrupt("a column comes from nowhere"));
         };
-        let mut first = true;
+        let mut maps_before = 0;
         let maps = reader.list(n_maps, MAP_BYTES, |reader| {
             let map: Map = reader.record("transform")?;
             reader.charge(map.boxed())?;
             if !map.is_sound() {
                 return Err(corrupt("a map is unsound"));
             }
-            let first = std::mem::take(&mut first);
             if let Map::Woe(binning) = &map {
                 // A chain may have turned a category into a number before it is binned.
-                match first {
-                    true => binning.check(&input.names()[source as usize], kind)?,
-                    false => binning.check(binning.feature(), &FeatureKind::Numeric)?,
+                match maps_before {
+                    0 => binning.check(&input.names()[source as usize], kind)?,
+                    _ => binning.check(binning.feature(), &FeatureKind::Numeric)?,
                 }
             }
+            maps_before += 1;
             Ok(map)
         })?;
         Ok(Chain { source, maps })

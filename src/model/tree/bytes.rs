@@ -132,9 +132,10 @@ pub(super) fn decode(schema: FeatureSchema, mut reader: Reader<'_>) -> Result<Tr
 fn tree(reader: &mut Reader<'_>) -> Result<Tree> {
     let n_nodes = reader.u32()? as usize;
     // Every split has two children, so all but the root come in pairs.
-    if n_nodes.is_multiple_of(2) || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
+    if n_nodes.is_multiple_of(2) {
         return Err(Error::corrupt(WHAT, format!("a tree of {n_nodes} nodes cannot be")));
     }
+    reader.expect(n_nodes / 2, PAIR_BYTES)?;
     reader.charge(n_nodes * memory::NODE)?;
     let nodes = reader.list(n_nodes, LEAF_BYTES, node)?;
     reader.lend(n_nodes * memory::PLACING)?;
