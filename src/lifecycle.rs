@@ -14,7 +14,6 @@ use crate::audit::Signature;
 use crate::dataset::Dataset;
 use crate::drift::{ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
-use crate::evaluate::DecisionBands;
 use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
 use crate::ids::ModelRef;
@@ -144,7 +143,8 @@ struct Order<'a> {
     seed: Seed,
 }
 
-/// A challenger that has passed the gate: what it needs to take the champion's place, and what it says meanwhile.
+/// A challenger that has passed the gate: what it needs to take the champion's place, and what the service's shadow of it says
+/// meanwhile.
 struct Shadow {
     deployment: Deployment,
     registered: ModelVersion,
@@ -188,7 +188,8 @@ impl<E> Lifecycle<E> {
     ///
     /// # Errors
     /// `NotFound` if the slot has no champion or the events no such entity or money field; `InvalidConfig` if the router knows more arms
-    /// than there are models; `SchemaMismatch` if a model takes other features; what the registry and the parts return.
+    /// than there are models, or for time in shadow without a queue for shadows; `SchemaMismatch` if a model takes other features;
+    /// what the registry and the parts return.
     pub fn new(
         config: LifecycleConfig,
         parts: Parts<E>,
@@ -209,6 +210,9 @@ impl<E> Lifecycle<E> {
             let artifact = registry.load(&version)?;
             Deployment::of(version, &artifact)
         };
+        if !config.retrain.shadow.is_zero() && config.serving.shadow_queue == 0 {
+            return Err(Error::config("lifecycle", "a challenger in shadow needs a shadow_queue"));
+        }
         let arms = models.into_iter().map(deploy).collect::<Result<Vec<_>>>()?;
         let money = |name: &String| {
             let position = features.events().money_position(name);
@@ -290,7 +294,8 @@ impl<E> Lifecycle<E> {
         self.monitoring.record(&prediction, row, latency)?;
         if let Some(shadow) = self.shadow() {
             let amount = amount.map_or(0.0, |(minor, scale)| minor as f64 / scale);
-            shadow.record(&prediction, row, amount);
+            shadow.record(&prediction, amount);
+            self.score_shadow(&shadow, 1);
         }
         lap(Lap::Record);
         Ok(prediction)
@@ -350,6 +355,10 @@ impl<E> Lifecycle<E> {
     /// challengers' place, the drift reference moved to its training data, detectors reset, the alerts on the models before it
     /// ended. `approver` answers for the promotion; it must not be the trainer.
     ///
+    /// The challenger takes over what people have decided about the champion: its costs, its reason codes, and of its bands that
+    /// it declines as many of the rows of `gate`; reviews start where the costs say. The slot's input rules and fallback stay.
+    /// In shadow it is a shadow of the [service](Self::service), which scores one waiting request with every answer.
+    ///
     /// # Errors
     /// `Refused` unless this plan is the one to be carried out; those of training, comparing and the registry. Nothing is promoted
     /// or deployed then, and the plan is given up.
@@ -382,17 +391,20 @@ impl<E> Lifecycle<E> {
         let at = plan.at;
         let features = self.features.plan().set().fingerprint();
         let champion = self.arms().swap_remove(0);
+        let before = self.registry.load(&champion.version)?;
+        let costs = before.costs.unwrap_or(*self.gate.costs());
         let run = TrainingRun::fit(trainer, train, Some(features), seed)?;
         let training_scores = run.model.score_dataset(train)?;
         let amounts = train.amounts().unwrap_or(&[]);
-        let threshold =
-            self.gate.costs().best_threshold(train.labels(), &training_scores, amounts)?;
+        let threshold = costs.best_threshold(train.labels(), &training_scores, amounts)?;
         let gate_scores = run.model.score_dataset(gate)?;
         let champion_scores = champion.model.score_dataset(gate)?;
         let (name, author) = (&champion.version.name, format!("retrain with {}", trainer.name()));
-        let bands = DecisionBands::review_from(threshold)?;
+        let bands = champion.bands.transferred(threshold, &champion_scores, &gate_scores)?;
         let mut artifact = Artifact::new(name, &author, at, bands, run);
-        artifact.costs = Some(*self.gate.costs());
+        artifact.costs = Some(costs);
+        // Should they not fit the challenger, registration refuses it and says why.
+        artifact.reasons = before.reasons;
         artifact.parent = Some(champion.version.clone());
         let reference = ReferenceProfile::new(train, &training_scores, &self.config.profile)?;
         artifact.attach(ReferenceProfile::ATTACHMENT, reference.to_bytes())?;
@@ -402,7 +414,10 @@ impl<E> Lifecycle<E> {
         let verdict = self.gate.judge(
             GateRows::from(gate),
             Scored::new(&champion_scores, champion.bands.review()),
-            Scored { training_scores: &training_scores, ..Scored::new(&gate_scores, threshold) },
+            Scored {
+                training_scores: &training_scores,
+                ..Scored::new(&gate_scores, bands.review())
+            },
             seed,
         )?;
         let stage = self.retrain.judged(&verdict, at)?;
@@ -419,6 +434,7 @@ impl<E> Lifecycle<E> {
             };
             match stage {
                 RetrainStage::Shadow { until, .. } => {
+                    self.deploy_shadows(|shadows| shadows.push(shadow.deployment.clone()))?;
                     *self.shadow.write().unwrap_or_else(PoisonError::into_inner) =
                         Some(Arc::new(Shadow { until, ..shadow }));
                 }
@@ -439,7 +455,11 @@ impl<E> Lifecycle<E> {
         let Some(shadow) = self.shadow().filter(due) else {
             return Ok(None);
         };
-        let judged = self.judge_shadow(&shadow, now);
+        self.score_shadow(&shadow, usize::MAX);
+        let version = &shadow.deployment.version;
+        let judged = self
+            .deploy_shadows(|shadows| shadows.retain(|other| other.version != *version))
+            .and_then(|()| self.judge_shadow(&shadow, now));
         *self.shadow.write().unwrap_or_else(PoisonError::into_inner) = None;
         if let Err(error) = &judged {
             self.give_up(&error.to_string(), now);
@@ -479,7 +499,8 @@ impl<E> Lifecycle<E> {
         }
         let approved = Signature::new(approver, &reason, at);
         self.registry.ship(registered, &self.config.slot, evidence, approved)?;
-        self.service.deploy(&self.config.slot, Lineup::new(deployment.clone()))?;
+        let lineup = Lineup { arms: vec![deployment.clone()], ..self.lineup() };
+        self.service.deploy(&self.config.slot, lineup)?;
         self.monitoring.rebase(version, reference.clone(), &before, at)?;
         self.retrain.promoted(Signature::new(approver, &reason, at))
     }
@@ -516,8 +537,28 @@ impl<E> Lifecycle<E> {
 
     /// What is live, the champion first.
     fn arms(&self) -> Vec<Deployment> {
+        self.lineup().arms
+    }
+
+    fn lineup(&self) -> Lineup {
         let lineup = self.service.lineup(&self.config.slot);
-        lineup.expect("the slot was opened with the lifecycle").arms
+        lineup.expect("the slot was opened with the lifecycle")
+    }
+
+    fn deploy_shadows(&self, change: impl FnOnce(&mut Vec<Deployment>)) -> Result<()> {
+        let mut lineup = self.lineup();
+        change(&mut lineup.shadows);
+        self.service.deploy(&self.config.slot, lineup).map(drop)
+    }
+
+    /// Lets the shadows score what waits for them, one request with every answer: no thread works for them alone.
+    fn score_shadow(&self, shadow: &Shadow, most: usize) {
+        let drained = self.service.drain_shadows(&self.config.slot, most, |said| {
+            if said.model == shadow.deployment.version {
+                shadow.run().answer(said.answer.id, said.score.unwrap_or(f64::NAN));
+            }
+        });
+        debug_assert!(drained.is_ok(), "the slot was opened with the lifecycle");
     }
 
     fn shadow(&self) -> Option<Arc<Shadow>> {
@@ -526,12 +567,11 @@ impl<E> Lifecycle<E> {
 }
 
 impl Shadow {
-    /// Lets the challenger score what the champion answered. Should it fail it has no score, which the gate holds against it.
-    fn record(&self, prediction: &Prediction, row: &[f64], amount: f64) {
+    /// Notes what the champion answered. Should the challenger fail it has no score, which the gate holds against it.
+    fn record(&self, prediction: &Prediction, amount: f64) {
         let Prediction { id, at, unit, score, ref assignment, .. } = *prediction;
         if at < self.until && assignment.arm == 0 {
-            let challenger = self.deployment.model.score_row(row).unwrap_or(f64::NAN);
-            self.run().record(id, unit, amount, score.unwrap_or(f64::NAN), challenger);
+            self.run().record(id, unit, amount, score.unwrap_or(f64::NAN));
         }
     }
 

@@ -12,9 +12,12 @@ use crate::ids::{Digest, DigestWriter};
 /// Names and kinds of the features in the order in which every row holds them. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(String, FeatureKind)>", into = "Vec<(String, FeatureKind)>")]
-pub struct FeatureSchema {
-    names: Arc<[String]>,
-    kinds: Arc<[FeatureKind]>,
+pub struct FeatureSchema(Arc<Columns>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Columns {
+    names: Vec<String>,
+    kinds: Vec<FeatureKind>,
 }
 
 /// What the numbers of a column mean. A missing value is NaN in every kind.
@@ -34,10 +37,23 @@ pub enum FeatureKind {
 /// A category that is not in the list has the code of a missing value, NaN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct Categories {
-    names: Arc<[String]>,
+pub struct Categories(Arc<CategoryNames>);
+
+/// All names in one text: a list of 65,536 strings of some letters would be mostly headers.
+#[derive(Debug, PartialEq, Eq)]
+struct CategoryNames {
+    text: String,
+    /// Where each name ends in the text.
+    ends: Vec<u32>,
     /// Codes in the order of their names.
-    by_name: Arc<[u32]>,
+    by_name: Vec<u32>,
+}
+
+impl CategoryNames {
+    fn name(&self, code: usize) -> &str {
+        let start = if code == 0 { 0 } else { self.ends[code - 1] as usize };
+        &self.text[start..self.ends[code] as usize]
+    }
 }
 
 impl Categories {
@@ -47,43 +63,57 @@ impl Categories {
     /// Categories in the order of their codes. O(n log n).
     ///
     /// # Errors
-    /// `InvalidConfig` for none, more than [`MAX`](Self::MAX), or one twice.
+    /// `InvalidConfig` for none, more than [`MAX`](Self::MAX), one twice, or 4 GiB of text.
     pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Result<Self> {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        if names.is_empty() || names.len() > Self::MAX {
-            let reason = format!("has {}; 1 to {} are possible", names.len(), Self::MAX);
-            return Err(Error::config("categories", reason));
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for name in names {
+            text.push_str(&name.into());
+            // Too long a text is refused below, whatever its ends say.
+            ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
         }
-        let mut by_name: Vec<u32> = (0..names.len() as u32).collect();
-        by_name.sort_unstable_by_key(|&code| &names[code as usize]);
-        let name = |code: u32| &names[code as usize];
+        Categories::of(text, ends)
+    }
+
+    fn of(text: String, ends: Vec<u32>) -> Result<Self> {
+        let refuse = |reason: String| Err(Error::config("categories", reason));
+        if ends.is_empty() || ends.len() > Self::MAX {
+            return refuse(format!("has {}; 1 to {} are possible", ends.len(), Self::MAX));
+        }
+        if u32::try_from(text.len()).is_err() {
+            return refuse("has 4 GiB of text or more".into());
+        }
+        let mut by_name: Vec<u32> = (0..ends.len() as u32).collect();
+        let mut names = CategoryNames { text, ends, by_name: Vec::new() };
+        let name = |code: u32| names.name(code as usize);
+        by_name.sort_unstable_by(|&a, &b| name(a).cmp(name(b)));
         if let Some(pair) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
-            return Err(Error::config("categories", format!("has {:?} twice", name(pair[0]))));
+            return refuse(format!("has {:?} twice", name(pair[0])));
         }
-        Ok(Categories { names: names.into(), by_name: by_name.into() })
+        names.by_name = by_name;
+        Ok(Categories(Arc::new(names)))
     }
 
     /// Number of categories.
     #[allow(clippy::len_without_is_empty)] // there is always one
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.0.ends.len()
     }
 
     /// The categories in the order of their codes.
-    pub fn names(&self) -> &[String] {
-        &self.names
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        (0..self.len()).map(|code| self.0.name(code))
     }
 
     /// The code of a category as a feature value; NaN, missing, for one that is not in the list. O(log n).
     pub fn code(&self, name: &str) -> f64 {
-        let place =
-            self.by_name.binary_search_by(|&code| self.names[code as usize].as_str().cmp(name));
-        place.map_or(f64::NAN, |place| f64::from(self.by_name[place]))
+        let by_name = &self.0.by_name;
+        let place = by_name.binary_search_by(|&code| self.0.name(code as usize).cmp(name));
+        place.map_or(f64::NAN, |place| f64::from(by_name[place]))
     }
 
     /// The category of a code; `None` for a missing value and for anything that is no code.
     pub fn name(&self, code: f64) -> Option<&str> {
-        self.holds(code).then(|| self.names[code as usize].as_str())
+        self.holds(code).then(|| self.0.name(code as usize))
     }
 
     fn holds(&self, code: f64) -> bool {
@@ -137,15 +167,20 @@ impl FeatureKind {
             1 => Ok(FeatureKind::Boolean),
             2 => {
                 let n = reader.u32()? as usize;
-                // Four bytes each at least, so that a lie about their number cannot ask for memory.
-                if n > (reader.remaining() / 4).min(Categories::MAX) {
-                    return Err(Error::corrupt("feature kind", "ends too early"));
+                reader.expect(n, 4)?;
+                if n > Categories::MAX {
+                    return Err(Error::corrupt("feature kind", format!("{n} are too many")));
                 }
-                let mut names = Vec::with_capacity(n);
+                let mut ahead = reader.clone();
+                let length = (0..n).map(|_| ahead.text().map(str::len)).sum::<Result<usize>>()?;
+                // The names with what they share, and an end and a place each.
+                reader.charge(length + size_of::<CategoryNames>() + 16 + 8 * n)?;
+                let (mut text, mut ends) = (String::with_capacity(length), Vec::with_capacity(n));
                 for _ in 0..n {
-                    names.push(reader.text()?);
+                    text.push_str(reader.text()?);
+                    ends.push(text.len() as u32);
                 }
-                let categories = Categories::new(names);
+                let categories = Categories::of(text, ends);
                 let corrupt = |error: Error| Error::corrupt("feature kind", error.to_string());
                 Ok(FeatureKind::Categorical(categories.map_err(corrupt)?))
             }
@@ -158,7 +193,7 @@ impl FeatureKind {
             FeatureKind::Numeric => "numeric".into(),
             FeatureKind::Boolean => "boolean".into(),
             FeatureKind::Categorical(categories) => {
-                let shown = &categories.names[..categories.len().min(5)];
+                let shown: Vec<&str> = categories.names().take(5).collect();
                 let more = if categories.len() > shown.len() { ", …" } else { "" };
                 let (n, list) = (categories.len(), shown.join(", "));
                 format!("categorical with {n} categories ({list}{more})")
@@ -183,8 +218,15 @@ impl FeatureSchema {
     pub fn with_kinds<S: Into<String>>(
         features: impl IntoIterator<Item = (S, FeatureKind)>,
     ) -> Result<Self> {
-        let (names, kinds): (Vec<String>, Vec<FeatureKind>) =
-            features.into_iter().map(|(name, kind)| (name.into(), kind)).unzip();
+        let (names, kinds) = features.into_iter().map(|(name, kind)| (name.into(), kind)).unzip();
+        Self::of(names, kinds)
+    }
+
+    /// As many kinds as names.
+    ///
+    /// # Errors
+    /// As [`with_kinds`](Self::with_kinds).
+    pub(crate) fn of(names: Vec<String>, kinds: Vec<FeatureKind>) -> Result<Self> {
         if names.is_empty() {
             return Err(Error::config("feature schema", "needs at least one feature"));
         }
@@ -196,27 +238,27 @@ impl FeatureSchema {
         if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::config("feature schema", format!("has {} twice", pair[0])));
         }
-        Ok(FeatureSchema { names: names.into(), kinds: kinds.into() })
+        Ok(FeatureSchema(Arc::new(Columns { names, kinds })))
     }
 
     /// Number of features.
     pub fn n_features(&self) -> usize {
-        self.names.len()
+        self.0.names.len()
     }
 
     /// The names in row order.
     pub fn names(&self) -> &[String] {
-        &self.names
+        &self.0.names
     }
 
     /// The kinds in row order.
     pub fn kinds(&self) -> &[FeatureKind] {
-        &self.kinds
+        &self.0.kinds
     }
 
     /// Position of a feature.
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|other| other == name)
+        self.0.names.iter().position(|other| other == name)
     }
 
     /// These features only, in this order.
@@ -228,11 +270,13 @@ impl FeatureSchema {
         if let Some(column) = columns.iter().find(|&&column| column >= n_features) {
             return Err(Error::input("columns", format!("column {column} of {n_features}")));
         }
-        Self::with_kinds(columns.iter().map(|&c| (self.names[c].clone(), self.kinds[c].clone())))
+        Self::with_kinds(
+            columns.iter().map(|&c| (self.0.names[c].clone(), self.0.kinds[c].clone())),
+        )
     }
 
     pub(crate) fn all_numeric(&self) -> bool {
-        self.kinds.iter().all(|kind| *kind == FeatureKind::Numeric)
+        self.0.kinds.iter().all(|kind| *kind == FeatureKind::Numeric)
     }
 
     /// SHA-256 over the names in order, and the kinds where one of them is not numeric.
@@ -242,12 +286,12 @@ impl FeatureSchema {
         let version: &[u8] =
             if plain { b"riskcycle feature schema 1" } else { b"riskcycle feature schema 2" };
         digest.bytes(version);
-        for (name, kind) in self.names.iter().zip(self.kinds.iter()) {
+        for (name, kind) in self.0.names.iter().zip(self.0.kinds.iter()) {
             digest.bytes(name.as_bytes());
             if !plain {
-                let categories = kind.categories().map_or(&[][..], Categories::names);
-                digest.u64(u64::from(kind.tag())).u64(categories.len() as u64);
-                for category in categories {
+                let n = kind.categories().map_or(0, Categories::len);
+                digest.u64(u64::from(kind.tag())).u64(n as u64);
+                for category in kind.categories().into_iter().flat_map(Categories::names) {
                     digest.bytes(category.as_bytes());
                 }
             }
@@ -258,11 +302,11 @@ impl FeatureSchema {
     /// # Errors
     /// `SchemaMismatch` naming the first column that differs, if `found` is not this schema.
     pub fn check(&self, found: &FeatureSchema) -> Result<()> {
-        for (i, expected) in self.names.iter().enumerate() {
-            let reason = match found.names.get(i) {
-                Some(name) if name == expected && found.kinds[i] == self.kinds[i] => continue,
+        for (i, expected) in self.0.names.iter().enumerate() {
+            let reason = match found.0.names.get(i) {
+                Some(name) if name == expected && found.0.kinds[i] == self.0.kinds[i] => continue,
                 Some(name) if name == expected => {
-                    let (should, is) = (self.kinds[i].describe(), found.kinds[i].describe());
+                    let (should, is) = (self.0.kinds[i].describe(), found.0.kinds[i].describe());
                     format!("column {i}, {name}, should be {should} and is {is}")
                 }
                 Some(name) => format!("column {i} should be {expected} and is {name}"),
@@ -270,7 +314,7 @@ impl FeatureSchema {
             };
             return Err(Error::SchemaMismatch { reason });
         }
-        match found.names.get(self.names.len()) {
+        match found.0.names.get(self.0.names.len()) {
             None => Ok(()),
             Some(extra) => {
                 Err(Error::SchemaMismatch { reason: format!("column {extra} is not expected") })
@@ -301,7 +345,7 @@ impl TryFrom<Vec<(String, FeatureKind)>> for FeatureSchema {
 
 impl From<FeatureSchema> for Vec<(String, FeatureKind)> {
     fn from(schema: FeatureSchema) -> Self {
-        schema.names.iter().cloned().zip(schema.kinds.iter().cloned()).collect()
+        schema.0.names.iter().cloned().zip(schema.0.kinds.iter().cloned()).collect()
     }
 }
 
@@ -315,7 +359,7 @@ impl TryFrom<Vec<String>> for Categories {
 
 impl From<Categories> for Vec<String> {
     fn from(categories: Categories) -> Self {
-        categories.names.to_vec()
+        categories.names().map(str::to_owned).collect()
     }
 }
 

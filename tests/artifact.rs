@@ -1,25 +1,32 @@
 //! Artifacts: what goes in comes out bit for bit, old files load, damage is found, limits and signatures hold.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
 use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::model::{
-    BalancedBagging, BalancedBaggingConfig, BinningConfig, CalibratedModel, CalibrationMethod,
-    Calibrator, DecisionTree, DecisionTreeConfig, GoldenRows, GradientBoosting,
-    GradientBoostingConfig, Imputation, LogisticModel, LogisticRegression, Model, ModelCodecs,
-    ModelExt, Pipeline, RandomForest, RandomForestConfig, ReasonConfig, ReasonGroup, ReasonText,
-    ScorecardConfig, ScorecardTrainer, Trainer, Transform,
+    AveragedModel, BalancedBagging, BalancedBaggingConfig, BinningConfig, CalibratedModel,
+    CalibrationMethod, Calibrator, DecisionTree, DecisionTreeConfig, GoldenRows, GradientBoosting,
+    GradientBoostingConfig, ImportOptions, Imputation, LogisticModel, LogisticRegression, Model,
+    ModelCodecs, ModelExt, Pipeline, RandomForest, RandomForestConfig, ReasonConfig, ReasonGroup,
+    ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform, TreeEnsemble,
 };
-use riskcycle::ndarray::Array2;
-use riskcycle::registry::{Artifact, LoadLimits, LoadOptions, ModelRegistry};
+use riskcycle::ndarray::{Array2, s};
+use riskcycle::registry::{
+    Artifact, ArtifactStore, InMemoryArtifactStore, InMemoryRegistryLog, LoadLimits, LoadOptions,
+    ModelRegistry, RegistryConfig,
+};
 use riskcycle::train::{TrainingRecord, TrainingRun};
 use riskcycle::{
     Categories, Digest, Error, FeatureKind, FeatureSchema, ModelRef, Result, Seed, Timestamp,
 };
+
+use serde_json::Value;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -145,20 +152,22 @@ fn the_first_artifact_ever_written_still_loads() {
 #[test]
 fn kept_artifacts_of_every_kind_load_with_the_same_scores_and_are_written_back_as_they_were() {
     let folder = data_folder().join("artifacts");
-    let mut names = Vec::new();
+    let (mut names, mut kinds) = (Vec::new(), BTreeSet::new());
     for file in fs::read_dir(&folder).unwrap() {
         let path = file.unwrap().path();
         let bytes = fs::read(&path).unwrap();
         let kept = load(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_golden(&kept);
         assert!(kept.to_bytes() == bytes, "{} is written otherwise", path.display());
+        kinds.insert(kept.model.kind().to_owned());
         names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
     }
     names.sort();
-    let kinds = kinds().into_iter().map(|(name, _)| format!("{name}_1"));
-    for kind in kinds {
-        assert!(names.contains(&kind), "no file of {kind} among {names:?}");
+    for (name, _) in artifacts() {
+        assert!(names.contains(&format!("{name}_1")), "no file of {name} among {names:?}");
     }
+    let all = ["averaged", "calibrated", "logistic", "pipeline", "scorecard", "tree-ensemble"];
+    assert!(kinds.iter().eq(all), "files of {kinds:?} alone");
 }
 
 /// `cargo test --test artifact -- --ignored` adds files of what is not there yet; those that are there stay as they are.
@@ -167,20 +176,56 @@ fn kept_artifacts_of_every_kind_load_with_the_same_scores_and_are_written_back_a
 fn write_an_artifact_of_every_kind() {
     let folder = data_folder().join("artifacts");
     fs::create_dir_all(&folder).unwrap();
-    let data = applications();
-    for (name, trainer) in kinds() {
+    for (name, mut artifact) in artifacts() {
         let path = folder.join(format!("{name}_1.riskmodel"));
-        let run =
-            TrainingRun::fit(trainer.as_ref(), &data, Some(Digest::of(b"set")), Seed(1)).unwrap();
-        let bands = DecisionBands::new(0.5, 0.9).unwrap();
-        let mut artifact = Artifact::new(name, "anna", NOW, bands, run);
         artifact.costs = Some(Costs::default());
         artifact.code_version = "1".into();
         artifact.attach(*b"note", b"an attachment".to_vec()).unwrap();
         if !path.exists() {
-            artifact.save(&path).unwrap();
+            artifact.save(&path, &LoadOptions::default()).unwrap();
         }
     }
+}
+
+/// An artifact of every kind of model, and of models of other libraries.
+fn artifacts() -> Vec<(&'static str, Artifact)> {
+    let data = applications();
+    let bands = DecisionBands::new(0.5, 0.9).unwrap();
+    let trained = kinds().into_iter().map(|(name, trainer)| {
+        let run = TrainingRun::fit(trainer.as_ref(), &data, Some(Digest::of(b"set")), Seed(1));
+        (name, Artifact::new(name, "anna", NOW, bands, run.unwrap()))
+    });
+    let plain = LogisticRegression::default();
+    let run = TrainingRun::fit(&plain, &numbers(), Some(Digest::of(b"set")), Seed(1)).unwrap();
+    let plain = Artifact::new("plain_logistic", "anna", NOW, bands, run);
+    let two: Vec<Arc<dyn Model>> = vec![Arc::new(logistic(-1.5)), Arc::new(logistic(0.5))];
+    let mean = artifact_of("plain_averaged", Arc::new(AveragedModel::new(two).unwrap()));
+    let plain = [("plain_logistic", plain), ("plain_averaged", mean)];
+    trained.chain(plain).chain(foreign()).collect()
+}
+
+/// The first small model of each library that the tests keep.
+fn foreign() -> impl Iterator<Item = (&'static str, Artifact)> {
+    type Import = fn(&[u8], &ImportOptions) -> Result<TreeEnsemble>;
+    let libraries: [(&str, Import); 3] = [
+        ("xgboost", TreeEnsemble::from_xgboost),
+        ("lightgbm", TreeEnsemble::from_lightgbm),
+        ("scikit_learn", |bytes, _| TreeEnsemble::from_scikit_learn(bytes)),
+    ];
+    libraries.into_iter().map(|(name, import)| {
+        let packed = fs::read(data_folder().join(format!("foreign/{name}.json.gz"))).unwrap();
+        let cases: Vec<Value> = serde_json::from_reader(GzDecoder::new(&packed[..])).unwrap();
+        let small = |case: &&Value| {
+            let text = case["model"].as_str();
+            case["refused"].is_null() && text.is_some_and(|text| text.len() < 20_000)
+        };
+        let case = cases.iter().find(small).unwrap();
+        let options = serde_json::from_value(case["options"].clone()).unwrap();
+        let golden = GoldenRows::from_json(case["golden"].to_string().as_bytes()).unwrap();
+        let model = import(case["model"].as_str().unwrap().as_bytes(), &options).unwrap();
+        let model = model.with_golden_rows(golden).unwrap();
+        (name, artifact_of(name, Arc::new(model)))
+    })
 }
 
 /// A trainer for every kind of model, and for every shape of trees.
@@ -229,6 +274,14 @@ impl Trainer for Isotonic {
         fitted.model = Arc::new(CalibratedModel::new(fitted.model, calibrator)?);
         Ok(fitted)
     }
+}
+
+/// Two columns without gaps, which a regression takes as they are.
+fn numbers() -> Dataset {
+    let data = applications();
+    let columns = FeatureSchema::new(["night", "housing"]).unwrap();
+    let features = data.features().slice(s![.., 1..]).to_owned();
+    Dataset::new(columns, features, data.labels().to_vec()).unwrap()
 }
 
 /// Amounts with gaps, a flag, and a category.
@@ -332,15 +385,64 @@ fn a_saved_artifact_replaces_the_one_before_whole() {
     let path = folder.join("fraud.riskmodel");
     let options = LoadOptions::default();
     assert!(Artifact::load(&path, &options).unwrap_err().is_not_found());
-    artifact().save(&path).unwrap();
+    artifact().save(&path, &options).unwrap();
     let other = artifact_of("credit", Arc::new(logistic(2.0)));
-    other.save(&path).unwrap();
+    other.save(&path, &options).unwrap();
     assert_eq!(Artifact::load(&path, &options).unwrap().to_bytes(), other.to_bytes());
     let left: Vec<_> = fs::read_dir(&folder).unwrap().collect();
     assert_eq!(left.len(), 1, "unfinished files stay behind: {left:?}");
     let small = LoadOptions::default().with_limits(LoadLimits { bytes: 100, ..Default::default() });
     assert!(matches!(Artifact::load(&path, &small), Err(Error::Corrupt { .. })));
-    assert!(matches!(other.save(folder.join("none/fraud")), Err(Error::Io { .. })));
+    assert!(matches!(other.save(folder.join("none/fraud"), &options), Err(Error::Io { .. })));
+}
+
+#[test]
+fn what_could_not_be_loaded_is_neither_saved_nor_registered() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("beyond");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let (path, all) = (folder.join("fraud.riskmodel"), LoadOptions::default());
+    let wide = |n: usize| -> Arc<dyn Model> {
+        let schema = FeatureSchema::new((0..n).map(|i| format!("x{i}"))).unwrap();
+        let ones = vec![1.0; n];
+        Arc::new(LogisticModel::new(schema, 0.0, ones.clone(), vec![0.0; n], ones).unwrap())
+    };
+    let deep = |n: usize| {
+        let same = || Calibrator::Platt { a: -1.0, b: 0.0 };
+        (0..n).fold(wide(1), |model, _| Arc::new(CalibratedModel::new(model, same()).unwrap()))
+    };
+    let rows = |n: usize| {
+        let mut artifact = artifact_of("rows", wide(1));
+        artifact.golden = Some(GoldenRows::new(vec![0.0; n], vec![0.5; n]).unwrap());
+        artifact
+    };
+    let sides: [(Artifact, Artifact, &str); 3] = [
+        (artifact_of("a", wide(4096)), artifact_of("a", wide(4097)), "names are more than 4096"),
+        (artifact_of("a", deep(8)), artifact_of("a", deep(9)), "models hold each other"),
+        (rows(1024), rows(1025), "golden rows are more than 1024"),
+    ];
+    for (within, beyond, reason) in sides {
+        within.save(&path, &all).unwrap();
+        assert_eq!(Artifact::load(&path, &all).unwrap().to_bytes(), within.to_bytes());
+        let store = Arc::new(InMemoryArtifactStore::default());
+        let log = Arc::new(InMemoryRegistryLog::default());
+        let registry = ModelRegistry::open(RegistryConfig::default(), store.clone(), log).unwrap();
+        for refused in [
+            beyond.save(folder.join("beyond.riskmodel"), &all).unwrap_err(),
+            registry.register(&beyond, NOW).unwrap_err(),
+        ] {
+            assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
+            assert!(refused.to_string().contains(reason), "{refused}");
+        }
+        assert!(store.get(&Digest::of(&beyond.to_bytes())).unwrap_err().is_not_found());
+        registry.register(&within, NOW).unwrap();
+    }
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    // Whoever raises a limit saves and loads beyond it.
+    let raised = all.clone().with_limits(LoadLimits { features: 5000, ..LoadLimits::default() });
+    artifact_of("wide", wide(4097)).save(&path, &raised).unwrap();
+    assert!(Artifact::load(&path, &raised).is_ok() && Artifact::load(&path, &all).is_err());
 }
 
 #[derive(Debug)]

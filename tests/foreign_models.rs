@@ -170,7 +170,9 @@ fn a_data_frames_categories_are_named_in_the_order_of_their_codes() {
             let expected = case["categories"].as_object();
             for (feature, kind) in model.schema().names().iter().zip(model.schema().kinds()) {
                 let expected = expected.and_then(|names| names.get(feature));
-                let names = kind.categories().map(|categories| json!(categories.names()));
+                let names = kind
+                    .categories()
+                    .map(|categories| json!(categories.names().collect::<Vec<_>>()));
                 assert_eq!(names.as_ref(), expected, "{file}, {}", name(&case));
                 named += usize::from(matches!(kind, FeatureKind::Categorical(_)));
             }

@@ -15,6 +15,7 @@ mod ways;
 use riskcycle::model::{
     Band, CategorySet, Model, Output, Question, Split, Tree, TreeEnsemble, TreeNode,
 };
+use riskcycle::registry::{Artifact, LoadOptions};
 use riskcycle::{FeatureSchema, Seed};
 
 /// Flips and cuts of a seed that is too long for all of them.
@@ -85,6 +86,22 @@ fn a_nan_may_not_begin_within_another() {
     ways::foreign(b"\x14{\"a\":NaNaN,\"b\":NaN}");
 }
 
+#[test]
+fn a_text_that_claims_more_than_there_is_takes_no_memory_for_it() {
+    let bytes = seeds::artifacts().swap_remove(0);
+    let options = LoadOptions::default();
+    let mut artifact = Artifact::from_bytes(&bytes, &options).unwrap();
+    artifact.name = "a".repeat(100_000);
+    let mut bytes = artifact.to_bytes();
+    // How the length stands before the text.
+    let length = [&[252][..], &100_000_u32.to_le_bytes()].concat();
+    let place = bytes.windows(5).position(|window| window == length).unwrap();
+    bytes[place + 1..place + 5].copy_from_slice(&(16_u32 << 20).to_le_bytes());
+    let bytes = ways::mended_artifact(&bytes);
+    let load = |bytes: &[u8]| Artifact::from_bytes(bytes, &options);
+    assert!(meter::bounded("a long name", 1, &bytes, load).is_err());
+}
+
 fn leaf() -> TreeNode {
     TreeNode::leaf(0.5, 1.0)
 }
@@ -143,6 +160,7 @@ fn ensembles_beyond_their_limits_are_refused() {
         let band = Some(Band { low: -f64::from(i), high: f64::from(i) });
         Tree::new(vec![split(Question::AtMost(0.5), band, 1), leaf(), leaf()]).unwrap()
     };
-    assert!(TreeEnsemble::new(schema(), (0..64).map(banded).collect(), Output::SHARES).is_ok());
+    let most = TreeEnsemble::new(schema(), (0..64).map(banded).collect(), Output::SHARES).unwrap();
+    assert_eq!(TreeEnsemble::from_bytes(schema(), &most.to_bytes()).unwrap(), most);
     assert!(TreeEnsemble::new(schema(), (0..65).map(banded).collect(), Output::SHARES).is_err());
 }

@@ -284,12 +284,20 @@ fn what_cannot_work_is_refused() {
 fn a_shadow_run_keeps_what_both_said_until_the_label_comes() {
     let mut run = ShadowRun::new(3);
     for id in 0..5 {
-        run.record(id, EntityKey(id), 10.0, 0.1, 0.9);
+        run.record(id, EntityKey(id), 10.0, 0.1);
+        run.answer(id, 0.9);
     }
     assert_eq!((run.left_out(), run.n_labelled()), (2, 0));
     assert!(run.label(2, true) && run.label(0, false));
     assert!(!run.label(2, true) && !run.label(4, true), "labelled already, left out");
     assert_eq!(run.n_labelled(), 2);
+
+    let mut late = ShadowRun::new(2);
+    late.record(1, EntityKey(1), 10.0, 0.1);
+    assert!(late.label(1, true));
+    assert_eq!(late.left_out(), 1, "the challenger was not asked");
+    late.answer(1, 0.9);
+    assert_eq!(late.left_out(), 0, "an answer may come behind the label");
 }
 
 /// One thing that happens to a loop.

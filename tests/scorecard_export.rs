@@ -56,7 +56,7 @@ fn sql_value(value: f64, kind: &FeatureKind) -> Sql {
     match kind {
         _ if value.is_nan() => Sql::Null,
         FeatureKind::Categorical(categories) => {
-            Sql::Text(categories.names()[value as usize].clone())
+            Sql::Text(categories.name(value).unwrap().to_owned())
         }
         FeatureKind::Boolean => Sql::Integer(value as i64),
         FeatureKind::Numeric => Sql::Real(value),

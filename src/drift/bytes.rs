@@ -16,12 +16,12 @@ const WHAT: &str = "reference profile";
 
 #[derive(Serialize, Deserialize)]
 struct Header {
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     features: Vec<String>,
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     segments: Vec<String>,
     /// Per column: whether it is categorical, and the number of its edges or codes.
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     columns: Vec<(bool, u32)>,
 }
 

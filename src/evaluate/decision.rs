@@ -141,6 +141,29 @@ impl DecisionBands {
         Ok(best)
     }
 
+    /// Bands for another model on the same rows: it alerts from `review` on, and declines as many of them as these bands
+    /// decline by their own model's scores, the highest ones. Where these decline nothing it declines nothing; where it would
+    /// decline more than it alerts, it alerts from there on. Rows of equal score go together; rows that either model has no
+    /// score for, NaN, are left out. O(n log n).
+    ///
+    /// # Errors
+    /// `InvalidInput` unless there are as many scores of each; those of [`new`](Self::new).
+    pub fn transferred(self, review: f64, own: &[f64], others: &[f64]) -> Result<Self> {
+        if own.len() != others.len() {
+            let reason = format!("{} of one model, {} of the other", own.len(), others.len());
+            return Err(Error::input("scores", reason));
+        }
+        let both = || own.iter().zip(others).filter(|(a, b)| a.is_finite() && b.is_finite());
+        let declined = both().filter(|(own, _)| **own >= self.decline).count();
+        let scores: Vec<f64> = both().map(|(_, other)| *other).collect();
+        if self.decline == f64::INFINITY || scores.is_empty() {
+            return DecisionBands::review_from(review);
+        }
+        let rows = |n| Capacity::Rows(n);
+        let decline = DecisionBands::for_capacity(&scores, rows(0), rows(declined))?.decline;
+        DecisionBands::new(review.min(decline), decline)
+    }
+
     /// Scores from here on are reviewed; infinity for never.
     pub fn review(self) -> f64 {
         self.review

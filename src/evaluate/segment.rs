@@ -91,7 +91,7 @@ impl SegmentReport {
             FeatureKind::Categorical(categories) => {
                 let n = categories.len();
                 let of = values.iter().map(|v| if v.is_nan() { n } else { *v as usize });
-                (categories.names().to_vec(), of.collect())
+                (categories.names().map(str::to_owned).collect(), of.collect())
             }
         };
         names.push("missing".into());

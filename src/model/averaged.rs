@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::model::codec::write_model;
-use crate::model::{Model, ModelCodecs};
+use crate::model::Model;
+use crate::model::codec::{Source, write_model};
 use crate::schema::FeatureSchema;
 
 /// The mean of several models' scores; a row that one of them cannot score has none.
@@ -36,20 +36,14 @@ impl AveragedModel {
         &self.models
     }
 
-    pub(super) fn from_bytes(
-        codecs: &ModelCodecs,
+    pub(super) fn read(
         schema: FeatureSchema,
-        bytes: &[u8],
-        depth: usize,
+        from: &Source<'_>,
+        mut reader: Reader<'_>,
     ) -> Result<Self> {
-        let mut reader = Reader::new("averaged model", bytes);
         let n = reader.u32()? as usize;
-        // A model takes at least 8 bytes, so that a lie about their number cannot ask for memory.
-        if n > reader.remaining() / 8 {
-            return Err(Error::corrupt("averaged model", "ends too early"));
-        }
-        let models = (0..n).map(|_| codecs.read_model(&mut reader, schema.clone(), depth));
-        let models = models.collect::<Result<Vec<_>>>()?;
+        // Two lengths each at least.
+        let models = reader.list(n, 8, |reader| from.read_model(reader, schema.clone()))?;
         reader.finish()?;
         AveragedModel::new(models)
             .map_err(|error| Error::corrupt("averaged model", error.to_string()))

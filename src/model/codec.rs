@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::codec::{self, Reader};
+use crate::codec::{self, Budget, Reader};
 use crate::error::{Error, Result};
 use crate::model::{
     AveragedModel, CalibratedModel, LogisticModel, Model, PipelineModel, Scorecard, TreeEnsemble,
@@ -15,28 +15,47 @@ use crate::schema::FeatureSchema;
 /// `Corrupt`, not with a panic or a large allocation.
 pub type DecodeModel = fn(FeatureSchema, &[u8]) -> Result<Arc<dyn Model>>;
 
-/// Kinds that hold another model, which any decoder may be asked for.
-const WRAPPERS: [(&str, DecodeWrapper); 3] = [
-    (PipelineModel::KIND, |codecs, schema, bytes, depth| {
-        Ok(Arc::new(PipelineModel::from_bytes(codecs, schema, bytes, depth)?))
+/// Our own kinds.
+const OURS: [(&str, DecodeOurs); 6] = [
+    (LogisticModel::KIND, |from, schema, bytes| {
+        Ok(Arc::new(LogisticModel::read(schema, from.reader("logistic model", bytes))?))
     }),
-    (CalibratedModel::KIND, |codecs, schema, bytes, depth| {
-        Ok(Arc::new(CalibratedModel::from_bytes(codecs, schema, bytes, depth)?))
+    (Scorecard::KIND, |from, schema, bytes| {
+        Ok(Arc::new(Scorecard::read(schema, from.reader("scorecard", bytes))?))
     }),
-    (AveragedModel::KIND, |codecs, schema, bytes, depth| {
-        Ok(Arc::new(AveragedModel::from_bytes(codecs, schema, bytes, depth)?))
+    (TreeEnsemble::KIND, |from, schema, bytes| {
+        Ok(Arc::new(TreeEnsemble::read(schema, from.reader("tree ensemble", bytes))?))
+    }),
+    (PipelineModel::KIND, |from, schema, bytes| {
+        Ok(Arc::new(PipelineModel::read(schema, from, from.reader("pipeline", bytes))?))
+    }),
+    (CalibratedModel::KIND, |from, schema, bytes| {
+        Ok(Arc::new(CalibratedModel::read(schema, from, from.reader("calibrated model", bytes))?))
+    }),
+    (AveragedModel::KIND, |from, schema, bytes| {
+        Ok(Arc::new(AveragedModel::read(schema, from, from.reader("averaged model", bytes))?))
     }),
 ];
 
-type DecodeWrapper = fn(&ModelCodecs, FeatureSchema, &[u8], usize) -> Result<Arc<dyn Model>>;
+type DecodeOurs = fn(&Source<'_>, FeatureSchema, &[u8]) -> Result<Arc<dyn Model>>;
+
+/// What models are read with: decoders, memory that is left, and inside how many others.
+pub(super) struct Source<'a> {
+    codecs: &'a ModelCodecs,
+    budget: &'a Budget,
+    depth: usize,
+}
+
+/// More than what any model of ours takes apart from its lists.
+const MODEL_BYTES: usize = 512;
 
 /// How deep models may hold models; hostile bytes must not overflow the stack.
 const MAX_DEPTH: usize = 8;
 
-/// The decoders of all kinds of models that an artifact may hold; ours to begin with.
-#[derive(Clone)]
+/// The decoders of all kinds of models that an artifact may hold; ours, and the host's own.
+#[derive(Clone, Default)]
 pub struct ModelCodecs {
-    decoders: BTreeMap<String, DecodeModel>,
+    of_host: BTreeMap<String, DecodeModel>,
 }
 
 impl ModelCodecs {
@@ -45,15 +64,15 @@ impl ModelCodecs {
     /// # Errors
     /// `Conflict` if the kind has a decoder already.
     pub fn with(mut self, kind: &str, decode: DecodeModel) -> Result<Self> {
-        let ours = WRAPPERS.iter().any(|(wrapper, _)| *wrapper == kind);
-        if ours || self.decoders.insert(kind.to_owned(), decode).is_some() {
+        let ours = OURS.iter().any(|(of, _)| *of == kind);
+        if ours || self.of_host.insert(kind.to_owned(), decode).is_some() {
             let reason = "has a decoder already".into();
             return Err(Error::Conflict { kind: "model kind", id: kind.into(), reason });
         }
         Ok(self)
     }
 
-    /// Makes a model.
+    /// Makes a model. One of ours takes at most four times its bytes and a mebibyte of memory meanwhile.
     ///
     /// # Errors
     /// `NotFound` for a kind without a decoder, otherwise the decoder's own.
@@ -63,36 +82,46 @@ impl ModelCodecs {
         schema: FeatureSchema,
         bytes: &[u8],
     ) -> Result<Arc<dyn Model>> {
-        self.decode_nested(kind, schema, bytes, 0)
+        self.decode_within(kind, schema, bytes, &Budget::new(bytes.len()))
     }
 
-    /// What [`write_model`] wrote, inside `depth` other models.
-    pub(super) fn read_model(
-        &self,
-        reader: &mut Reader<'_>,
-        schema: FeatureSchema,
-        depth: usize,
-    ) -> Result<Arc<dyn Model>> {
-        let kind = reader.text()?;
-        self.decode_nested(&kind, schema, reader.block()?, depth)
-    }
-
-    fn decode_nested(
+    /// Makes a model that is part of something.
+    pub(crate) fn decode_within(
         &self,
         kind: &str,
         schema: FeatureSchema,
         bytes: &[u8],
-        depth: usize,
+        budget: &Budget,
     ) -> Result<Arc<dyn Model>> {
-        if depth > MAX_DEPTH {
+        Source { codecs: self, budget, depth: 0 }.decode(kind, schema, bytes)
+    }
+}
+
+impl<'a> Source<'a> {
+    fn reader(&self, what: &'static str, bytes: &'a [u8]) -> Reader<'a> {
+        Reader::within(what, bytes, self.budget)
+    }
+
+    /// What [`write_model`] wrote inside another model.
+    pub(super) fn read_model(
+        &self,
+        reader: &mut Reader<'_>,
+        schema: FeatureSchema,
+    ) -> Result<Arc<dyn Model>> {
+        if self.depth == MAX_DEPTH {
             let reason = format!("more than {MAX_DEPTH} models hold each other");
             return Err(Error::corrupt("model", reason));
         }
-        let depth = depth + 1;
-        if let Some((_, decode)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == kind) {
-            return decode(self, schema, bytes, depth);
+        let kind = reader.text()?;
+        Source { depth: self.depth + 1, ..*self }.decode(kind, schema, reader.block()?)
+    }
+
+    fn decode(&self, kind: &str, schema: FeatureSchema, bytes: &[u8]) -> Result<Arc<dyn Model>> {
+        if let Some((_, decode)) = OURS.iter().find(|(of, _)| *of == kind) {
+            Reader::within("model", bytes, self.budget).charge(MODEL_BYTES)?;
+            return decode(self, schema, bytes);
         }
-        let decode = self.decoders.get(kind).ok_or_else(|| Error::NotFound {
+        let decode = self.codecs.of_host.get(kind).ok_or_else(|| Error::NotFound {
             kind: "decoder for models of kind",
             id: kind.into(),
         })?;
@@ -106,24 +135,9 @@ pub(super) fn write_model(bytes: &mut Vec<u8>, model: &dyn Model) {
     codec::write_block(bytes, &model.to_bytes());
 }
 
-impl Default for ModelCodecs {
-    fn default() -> Self {
-        let ours: [(&str, DecodeModel); 3] = [
-            (LogisticModel::KIND, |schema, bytes| {
-                Ok(Arc::new(LogisticModel::from_bytes(schema, bytes)?))
-            }),
-            (Scorecard::KIND, |schema, bytes| Ok(Arc::new(Scorecard::from_bytes(schema, bytes)?))),
-            (TreeEnsemble::KIND, |schema, bytes| {
-                Ok(Arc::new(TreeEnsemble::from_bytes(schema, bytes)?))
-            }),
-        ];
-        let decoders = ours.map(|(kind, decode)| (kind.to_owned(), decode)).into();
-        ModelCodecs { decoders }
-    }
-}
-
 impl fmt::Debug for ModelCodecs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.decoders.keys()).finish()
+        let ours = OURS.iter().map(|(kind, _)| *kind);
+        f.debug_set().entries(ours.chain(self.of_host.keys().map(String::as_str))).finish()
     }
 }

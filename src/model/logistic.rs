@@ -71,9 +71,8 @@ impl LogisticModel {
         self.coefficients.iter().map(|coefficient| coefficient.abs()).collect()
     }
 
-    pub(super) fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn read(schema: FeatureSchema, mut reader: Reader<'_>) -> Result<Self> {
         let n = schema.n_features();
-        let mut reader = Reader::new("logistic model", bytes);
         let intercept = reader.f64()?;
         let (coefficients, means, scales) = (reader.f64s(n)?, reader.f64s(n)?, reader.f64s(n)?);
         reader.finish()?;
@@ -159,10 +158,10 @@ mod tests {
     #[test]
     fn bytes_round_trip_and_truncations_are_refused() {
         let (model, bytes) = (model(), model().to_bytes());
-        let again = LogisticModel::from_bytes(model.schema.clone(), &bytes).unwrap();
-        assert_eq!(again, model);
+        let read = |bytes| LogisticModel::read(model.schema.clone(), Reader::new("test", bytes));
+        assert_eq!(read(&bytes).unwrap(), model);
         for end in 0..bytes.len() {
-            assert!(LogisticModel::from_bytes(model.schema.clone(), &bytes[..end]).is_err());
+            assert!(read(&bytes[..end]).is_err());
         }
     }
 }

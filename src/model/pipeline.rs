@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::codec::Reader;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::codec::write_model;
+use crate::model::codec::{Source, write_model};
 use crate::model::transform::{FittedTransforms, Transform};
-use crate::model::{Explainer, Fitted, Model, ModelCodecs, Trainer, wrapped_parameters};
+use crate::model::{Explainer, Fitted, Model, Trainer, wrapped_parameters};
 use crate::schema::FeatureSchema;
 use crate::seed::Seed;
 
@@ -109,15 +109,13 @@ impl PipelineModel {
         &self.model
     }
 
-    pub(super) fn from_bytes(
-        codecs: &ModelCodecs,
+    pub(super) fn read(
         schema: FeatureSchema,
-        bytes: &[u8],
-        depth: usize,
+        from: &Source<'_>,
+        mut reader: Reader<'_>,
     ) -> Result<Self> {
-        let mut reader = Reader::new("pipeline", bytes);
         let transforms = FittedTransforms::read(schema, &mut reader)?;
-        let model = codecs.read_model(&mut reader, transforms.output().clone(), depth)?;
+        let model = from.read_model(&mut reader, transforms.output().clone())?;
         reader.finish()?;
         PipelineModel::new(transforms, model)
             .map_err(|error| Error::corrupt("pipeline", error.to_string()))

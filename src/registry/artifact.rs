@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Reader};
+use crate::codec::{self, Budget, Reader};
 use crate::error::{Error, Result};
 use crate::evaluate::{Costs, DecisionBands};
 use crate::ids::{Digest, ModelRef};
@@ -215,7 +215,8 @@ impl Artifact {
         sections::write(&sections)
     }
 
-    /// The artifact from its bytes, which may be hostile.
+    /// The artifact from its bytes, which may be hostile: besides them at most four times their length and a mebibyte of
+    /// memory is taken, as far as models are of our own kinds.
     ///
     /// # Errors
     /// `Corrupt` saying what is wrong, a golden row that gets another score among it; `NotFound` for a kind of model
@@ -240,24 +241,27 @@ impl Artifact {
             let identity = Digest::of(&sections::write(&unsigned));
             super::signature::check(identity, find(SIGNATURE), trusted)?;
         }
-        let names =
-            codec::decode_texts(section(SCHEMA)?, limits.features, "artifact section SCHM")?;
-        let mut kinds = vec![FeatureKind::Numeric; names.len()];
-        if let Some(content) = find(KINDS) {
-            let mut reader = Reader::new("artifact section KIND", content);
-            for kind in &mut kinds {
-                *kind = FeatureKind::read(&mut reader)?;
-            }
-            reader.finish()?;
-        }
-        let schema = FeatureSchema::with_kinds(names.into_iter().zip(kinds))
-            .map_err(|error| corrupt(error.to_string()))?;
-        let meta: Meta = codec::decode(section(META)?, "artifact section META")?;
-        let facts = meta.facts()?;
-        let model = options.codecs.decode(&facts.kind, schema, section(MODEL)?)?;
-        let golden = find(GOLDEN).map(|content| read_golden(content, model.as_ref(), limits));
-        let reasons = find(REASONS).map(|content| codec::decode(content, "artifact section RSNC"));
+        let budget = Budget::new(bytes.len());
         let attached = sections.iter().filter(|(id, _)| is_optional(*id));
+        let attached_bytes: usize = attached.clone().map(|(_, content)| content.len()).sum();
+        Reader::within("artifact", bytes, &budget).charge(attached_bytes)?;
+        let names = codec::decode_texts(
+            section(SCHEMA)?,
+            limits.features,
+            "artifact section SCHM",
+            &budget,
+        )?;
+        let schema = read_schema(names, find(KINDS), &budget)?;
+        let meta: Meta = codec::decode_within(section(META)?, "artifact section META", &budget)?;
+        let facts = meta.facts()?;
+        let codecs = &options.codecs;
+        let model = codecs.decode_within(&facts.kind, schema, section(MODEL)?, &budget)?;
+        let golden = find(GOLDEN).map(|content| {
+            let reader = Reader::within("artifact section GOLD", content, &budget);
+            read_golden(reader, model.as_ref(), limits)
+        });
+        let reasons = find(REASONS)
+            .map(|content| codec::decode_within(content, "artifact section RSNC", &budget));
         Ok(Artifact {
             name: facts.name,
             author: facts.author,
@@ -274,14 +278,38 @@ impl Artifact {
         })
     }
 
+    /// The artifact's bytes, and what is loaded of them: whatever keeps an artifact loads it first, so that what is kept can
+    /// be loaded.
+    ///
+    /// # Errors
+    /// `Refused` for an artifact that could not be loaded by these options: beyond a limit, with golden rows that get other
+    /// scores; `NotFound` for a kind of model without a decoder.
+    pub(super) fn loadable_bytes(
+        &self,
+        verb: &str,
+        options: &LoadOptions,
+    ) -> Result<(Vec<u8>, Artifact)> {
+        let bytes = self.to_bytes();
+        match Artifact::from_bytes(&bytes, options) {
+            Ok(loaded) => Ok((bytes, loaded)),
+            Err(Error::Corrupt { what, reason }) => {
+                let reason = format!("it could not be loaded again: {what}: {reason}");
+                Err(Error::refused(format!("{verb} {}", self.name), reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes the artifact to a file: to another name first, flushed, then renamed, so that a crash at any point leaves
     /// what was there or the new artifact.
     ///
     /// # Errors
-    /// `Io`.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+    /// `Refused` for an artifact that could not be loaded by these options, which nothing is written of; `NotFound` for a
+    /// kind of model without a decoder; `Io`.
+    pub fn save(&self, path: impl AsRef<Path>, options: &LoadOptions) -> Result<()> {
         let path = path.as_ref();
-        file::replace(path, &self.to_bytes()).map_err(|error| Error::io("write", path, error))
+        let (bytes, _) = self.loadable_bytes("save", options)?;
+        file::replace(path, &bytes).map_err(|error| Error::io("write", path, error))
     }
 
     /// The artifact in a file.
@@ -292,10 +320,12 @@ impl Artifact {
         let path = path.as_ref();
         let io = |error| Error::io("read", path, error);
         // One byte more than is allowed tells that there are too many.
-        let most = options.limits.bytes as u64;
-        let mut bytes = Vec::new();
+        let most = (options.limits.bytes as u64).saturating_add(1);
         let file = File::open(path).map_err(io)?;
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len().min(most);
+        // Room for the file and for finding its end, so that its bytes do not move while they are read.
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(32));
+        file.take(most).read_to_end(&mut bytes).map_err(io)?;
         Artifact::from_bytes(&bytes, options)
     }
 }
@@ -308,15 +338,36 @@ fn golden_bytes(golden: &GoldenRows) -> Vec<u8> {
     bytes
 }
 
+/// The features of these names, all numeric unless their kinds are told.
+fn read_schema(names: Vec<String>, kinds: Option<&[u8]>, budget: &Budget) -> Result<FeatureSchema> {
+    let n = names.len();
+    let mut reader = Reader::within("artifact section KIND", kinds.unwrap_or(&[]), budget);
+    let kinds = if kinds.is_some() {
+        reader.list(n, 1, FeatureKind::read)?
+    } else {
+        reader.charge(n * size_of::<FeatureKind>())?;
+        vec![FeatureKind::Numeric; n]
+    };
+    // The names in order, to find one that is there twice.
+    reader.lend(n * size_of::<&str>())?;
+    reader.finish()?;
+    FeatureSchema::of(names, kinds).map_err(|error| corrupt(error.to_string()))
+}
+
 /// Rows that get the scores that they must.
-fn read_golden(content: &[u8], model: &dyn Model, limits: &LoadLimits) -> Result<GoldenRows> {
-    let mut reader = Reader::new("artifact section GOLD", content);
+fn read_golden(
+    mut reader: Reader<'_>,
+    model: &dyn Model,
+    limits: &LoadLimits,
+) -> Result<GoldenRows> {
     let n = reader.u32()? as usize;
     if n > limits.golden_rows {
         return Err(corrupt(format!("{n} golden rows are more than {}", limits.golden_rows)));
     }
-    let rows = reader.f64s(n * model.schema().n_features())?;
+    let rows = reader.f64s(n.saturating_mul(model.schema().n_features()))?;
     let expected = reader.f64s(n)?;
+    // What they get now.
+    reader.lend(8 * n)?;
     reader.finish()?;
     GoldenRows::new(rows, expected)
         .and_then(|golden| golden.check(|rows, scores| model.score(rows, scores)).map(|()| golden))

@@ -9,6 +9,28 @@ use crate::registry::{Evidence, ModelRegistry, ModelVersion, RegistryEvent, Stag
 
 use Stage::*;
 
+/// A step from one of some stages to another.
+struct Move {
+    verb: &'static str,
+    from: &'static [Stage],
+    to: Stage,
+}
+
+const VALIDATE: Move = Move { verb: "validate", from: &[Registered], to: Validated };
+const APPROVE: Move = Move { verb: "approve", from: &[Validated, Retired], to: Staging };
+const SHADOW: Move = Move { verb: "put into shadow", from: &[Staging], to: Shadow };
+const CANARY: Move = Move { verb: "make a canary of", from: &[Staging, Shadow], to: Canary };
+const PROMOTE: Move = Move { verb: "promote", from: &[Staging, Shadow, Canary], to: Champion };
+const BREAK_GLASS: Move = Move {
+    verb: "break the glass for",
+    from: &[Registered, Validated, Staging, Shadow, Canary, Retired],
+    to: Champion,
+};
+const REJECT: Move = Move { verb: "reject", from: &[Registered, Validated], to: Rejected };
+const ARCHIVE: Move =
+    Move { verb: "archive", from: &[Staging, Shadow, Canary, Retired, Rejected], to: Archived };
+const RELEASE: Move = Move { verb: "release", from: &[Quarantined], to: Registered };
+
 impl ModelRegistry {
     /// Attaches evidence, in any stage: what speaks for a version may be found later.
     ///
@@ -38,10 +60,8 @@ impl ModelRegistry {
     ) -> Result<ModelVersion> {
         let golden = self.load(&version.model)?.golden;
         let n_golden = golden.map_or(0, |golden| golden.expected().len());
-        self.step("validate", version, signature, |action, _, now| {
-            check_stands(action, &now.model, &now.stage, &[Registered])?;
-            guard::check_proof(action, now, n_golden)?;
-            Ok(moved(now, Validated, None))
+        self.go(&VALIDATE, version, None, signature, |action, _, now| {
+            guard::check_proof(action, now, n_golden)
         })
     }
 
@@ -56,11 +76,9 @@ impl ModelRegistry {
         signature: Signature<'_>,
     ) -> Result<ModelVersion> {
         check_slot(slot)?;
-        self.step("approve", version, signature, |action, state, now| {
-            check_stands(action, &now.model, &now.stage, &[Validated, Retired])?;
+        self.go(&APPROVE, version, Some(slot), signature, |action, state, now| {
             check_other_eyes(action, now, signature)?;
-            check_features(action, state, slot, now)?;
-            Ok(moved(now, Staging, Some(slot)))
+            check_features(action, state, slot, now)
         })
     }
 
@@ -69,10 +87,7 @@ impl ModelRegistry {
     /// # Errors
     /// As for every step.
     pub fn shadow(&self, version: &ModelVersion, signature: Signature<'_>) -> Result<ModelVersion> {
-        self.step("put into shadow", version, signature, |action, _, now| {
-            check_stands(action, &now.model, &now.stage, &[Staging])?;
-            Ok(moved(now, Shadow, None))
-        })
+        self.go(&SHADOW, version, None, signature, |_, _, _| Ok(()))
     }
 
     /// Staging or shadow → canary. What share of the requests it answers is the router's.
@@ -80,10 +95,8 @@ impl ModelRegistry {
     /// # Errors
     /// As for every step.
     pub fn canary(&self, version: &ModelVersion, signature: Signature<'_>) -> Result<ModelVersion> {
-        self.step("make a canary of", version, signature, |action, _, now| {
-            check_stands(action, &now.model, &now.stage, &[Staging, Shadow])?;
-            guard::check_shadow(action, now, self.config.shadow, signature.at)?;
-            Ok(moved(now, Canary, None))
+        self.go(&CANARY, version, None, signature, |action, _, now| {
+            guard::check_shadow(action, now, self.config.shadow, signature.at)
         })
     }
 
@@ -96,15 +109,9 @@ impl ModelRegistry {
         version: &ModelVersion,
         signature: Signature<'_>,
     ) -> Result<ModelVersion> {
-        self.load(&version.model)?;
-        self.step("promote", version, signature, |action, state, now| {
-            check_stands(action, &now.model, &now.stage, &[Staging, Shadow, Canary])?;
+        self.crown(&PROMOTE, version, None, signature, |action, now| {
             check_other_eyes(action, now, signature)?;
-            guard::check_shadow(action, now, self.config.shadow, signature.at)?;
-            let slot = now.slot.as_deref().unwrap_or_default();
-            check_features(action, state, slot, now)?;
-            check_slot_time(state, slot, signature)?;
-            Ok(promoted(state, slot, now, false))
+            guard::check_shadow(action, now, self.config.shadow, signature.at)
         })
     }
 
@@ -120,14 +127,7 @@ impl ModelRegistry {
         signature: Signature<'_>,
     ) -> Result<ModelVersion> {
         check_slot(slot)?;
-        self.load(&version.model)?;
-        self.step("break the glass for", version, signature, |action, state, now| {
-            let allowed = [Registered, Validated, Staging, Shadow, Canary, Retired];
-            check_stands(action, &now.model, &now.stage, &allowed)?;
-            check_features(action, state, slot, now)?;
-            check_slot_time(state, slot, signature)?;
-            Ok(promoted(state, slot, now, true))
-        })
+        self.crown(&BREAK_GLASS, version, Some(slot), signature, |_, _| Ok(()))
     }
 
     /// Evidence, validation, approval and promotion one after the other, signed by one person: for a version that needs no
@@ -187,10 +187,7 @@ impl ModelRegistry {
     /// # Errors
     /// As for every step.
     pub fn reject(&self, version: &ModelVersion, signature: Signature<'_>) -> Result<ModelVersion> {
-        self.step("reject", version, signature, |action, _, now| {
-            check_stands(action, &now.model, &now.stage, &[Registered, Validated])?;
-            Ok(moved(now, Rejected, None))
-        })
+        self.go(&REJECT, version, None, signature, |_, _, _| Ok(()))
     }
 
     /// Staging, shadow, canary, retired or rejected → archived: given up, or out of use for good.
@@ -202,11 +199,7 @@ impl ModelRegistry {
         version: &ModelVersion,
         signature: Signature<'_>,
     ) -> Result<ModelVersion> {
-        self.step("archive", version, signature, |action, _, now| {
-            let allowed = [Staging, Shadow, Canary, Retired, Rejected];
-            check_stands(action, &now.model, &now.stage, &allowed)?;
-            Ok(moved(now, Archived, None))
-        })
+        self.go(&ARCHIVE, version, None, signature, |_, _, _| Ok(()))
     }
 
     /// Any stage → quarantined. A champion leaves its slot without one: [roll back](Self::roll_back) next.
@@ -233,8 +226,7 @@ impl ModelRegistry {
         version: &ModelVersion,
         signature: Signature<'_>,
     ) -> Result<ModelVersion> {
-        self.step("release", version, signature, |action, state, now| {
-            check_stands(action, &now.model, &now.stage, &[Quarantined])?;
+        self.go(&RELEASE, version, None, signature, |action, state, now| {
             check_other_eyes(action, now, signature)?;
             let quarantined = state.log.entries().iter().rev().find(|entry| {
                 matches!(&entry.event, RegistryEvent::Moved { model, to: Quarantined, .. } if *model == now.model)
@@ -243,7 +235,7 @@ impl ModelRegistry {
                 let reason = format!("{} quarantined it; somebody else has to agree", signature.actor);
                 return Err(Error::refused(action, reason));
             }
-            Ok(moved(now, Registered, None))
+            Ok(())
         })
     }
 
@@ -304,6 +296,50 @@ impl ModelRegistry {
         self.commit(signature, |_| Ok((bound(), ()))).map(drop)
     }
 
+    /// A step to another stage, for `slot` where it is the one that says for which, unless `guard` refuses it.
+    fn go(
+        &self,
+        way: &Move,
+        version: &ModelVersion,
+        slot: Option<&str>,
+        signature: Signature<'_>,
+        guard: impl Fn(&str, &State, &ModelVersion) -> Result<()>,
+    ) -> Result<ModelVersion> {
+        self.step(way.verb, version, signature, |action, state, now| {
+            check_stands(action, &now.model, &now.stage, way.from)?;
+            guard(action, state, now)?;
+            Ok(moved(now, way.to, slot))
+        })
+    }
+
+    /// The step to champion of the slot that the version was approved for; given another `slot`, the rules are put aside.
+    fn crown(
+        &self,
+        way: &Move,
+        version: &ModelVersion,
+        slot: Option<&str>,
+        signature: Signature<'_>,
+        guard: impl Fn(&str, &ModelVersion) -> Result<()>,
+    ) -> Result<ModelVersion> {
+        self.load(&version.model)?;
+        self.step(way.verb, version, signature, |action, state, now| {
+            check_stands(action, &now.model, &now.stage, way.from)?;
+            guard(action, now)?;
+            let place = slot.or(now.slot.as_deref()).unwrap_or_default();
+            check_features(action, state, place, now)?;
+            check_slot_time(state, place, signature)?;
+            let replaced = state.champion(place).cloned();
+            let (model, from, break_glass) = (now.model.clone(), now.stage, slot.is_some());
+            Ok(RegistryEvent::Promoted {
+                slot: place.to_owned(),
+                model,
+                from,
+                replaced,
+                break_glass,
+            })
+        })
+    }
+
     /// One step of one version, decided by `decide` on what the caller has seen.
     fn step(
         &self,
@@ -331,10 +367,4 @@ impl ModelRegistry {
 fn moved(version: &ModelVersion, to: Stage, slot: Option<&str>) -> RegistryEvent {
     let (model, from, slot) = (version.model.clone(), version.stage, slot.map(str::to_owned));
     RegistryEvent::Moved { model, from, to, slot }
-}
-
-fn promoted(state: &State, slot: &str, version: &ModelVersion, break_glass: bool) -> RegistryEvent {
-    let replaced = state.champion(slot).cloned();
-    let (slot, model, from) = (slot.to_owned(), version.model.clone(), version.stage);
-    RegistryEvent::Promoted { slot, model, from, replaced, break_glass }
 }

@@ -4,9 +4,8 @@ use crate::model::ModelCodecs;
 #[cfg(feature = "signing")]
 use crate::registry::PublicKey;
 
-/// How large what an artifact holds may be. Trees, linear models and golden rows take at most four times their bytes and
-/// a mebibyte of memory while they are loaded, whatever the bytes are; lists of very short names and small whole numbers, of
-/// which a hostile artifact may consist, take more, up to some thirty times theirs.
+/// How large what an artifact holds may be. Within these limits, too, loading takes at most four times the artifact's bytes
+/// and a mebibyte of memory besides them; what would take more is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoadLimits {

@@ -196,20 +196,21 @@ impl ModelRegistry {
         self.catch_up(&mut self.state())
     }
 
-    /// Stores an artifact as the next version of its name, signed by its author. The bytes are read back and checked
-    /// before it counts.
+    /// Stores an artifact as the next version of its name, signed by its author. It is loaded before anything is stored, and
+    /// again from the store before it counts.
     ///
     /// # Errors
-    /// As for every step; `Conflict` if the same artifact is registered already; `NotFound` for an unknown parent; those of
-    /// [`ReasonCodes::new`]; `Io` or `Corrupt` from the store.
+    /// As for every step; `Refused` for an artifact that could not be loaded again; `Conflict` if the same artifact is
+    /// registered already; `NotFound` for an unknown parent; those of [`ReasonCodes::new`]; `Io` or `Corrupt` from the store.
     pub fn register(&self, artifact: &Artifact, at: Timestamp) -> Result<ModelVersion> {
         let signature = Signature::new(&artifact.author, "made it", at);
         signature.check(&format!("register {}", artifact.name))?;
-        let digest = self.store.put(&artifact.to_bytes())?;
-        let loaded = self.load_digest(&digest)?;
+        let (bytes, loaded) = artifact.loadable_bytes("register", &self.options)?;
         if let Some(reasons) = &loaded.reasons {
             ReasonCodes::new(reasons, loaded.model.explainer()?)?;
         }
+        let digest = self.store.put(&bytes)?;
+        self.load_digest(&digest)?;
         let schema = loaded.model.schema().fingerprint();
         let (state, model) = self.commit(signature, |state| {
             if let Some(version) = state.versions.values().find(|v| v.artifact == digest) {

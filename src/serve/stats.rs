@@ -83,6 +83,21 @@ impl ServingStats {
         (n > 0).then(|| self.latency_nanos as f64 / n as f64)
     }
 
+    /// The counts that stand alone, in the order in which they are written.
+    fn counts(&mut self) -> [&mut u64; 9] {
+        [
+            &mut self.requests,
+            &mut self.errors,
+            &mut self.constants,
+            &mut self.stood_in,
+            &mut self.without_reasons,
+            &mut self.values,
+            &mut self.missing,
+            &mut self.irregular,
+            &mut self.shadowed,
+        ]
+    }
+
     pub(super) fn record_error(&mut self) {
         self.requests += 1;
         self.errors += 1;
@@ -148,7 +163,7 @@ const MOST: u64 = 1 << 48;
 struct Written {
     slot: String,
     version: ModelRef,
-    /// In the order of [`ServingStats`].
+    /// In the order of [`ServingStats::counts`].
     counts: [u64; 9],
     fallbacks: [u64; 3],
     decisions: [u64; 3],
@@ -197,7 +212,7 @@ impl ServiceStats {
         }
         let (mut reader, mut stats) = (Reader::new(WHAT, rest), ServiceStats::default());
         while reader.remaining() > 0 {
-            let written: Written = codec::decode(reader.block()?, WHAT)?;
+            let written: Written = reader.record(WHAT)?;
             let (slot, version, read) =
                 written.read().ok_or_else(|| corrupt("a histogram cannot be"))?;
             if stats.slots.entry(slot).or_default().insert(version, read).is_some() {
@@ -210,25 +225,12 @@ impl ServiceStats {
 
 impl Written {
     fn of(slot: &str, version: &ModelRef, stats: &ServingStats) -> Self {
-        let ServingStats { requests, errors, constants, stood_in, .. } = *stats;
-        let ServingStats { without_reasons, values, missing, irregular, shadowed, .. } = *stats;
-        let counts = [
-            requests,
-            errors,
-            constants,
-            stood_in,
-            without_reasons,
-            values,
-            missing,
-            irregular,
-            shadowed,
-        ];
         let (bins, steps) = stats.scores.parts();
         let latencies = (0..).zip(stats.latency.counts()).filter(|(_, count)| **count > 0);
         Written {
             slot: slot.to_owned(),
             version: version.clone(),
-            counts,
+            counts: stats.clone().counts().map(|count| *count),
             fallbacks: stats.fallbacks,
             decisions: stats.decisions,
             scores: (bins.to_vec(), steps),
@@ -249,33 +251,15 @@ impl Written {
         for (bucket, count) in self.latencies {
             *latencies.get_mut(bucket as usize)? = count;
         }
-        let [
-            requests,
-            errors,
-            constants,
-            stood_in,
-            without_reasons,
-            values,
-            missing,
-            irregular,
-            shadowed,
-        ] = self.counts;
-        let stats = ServingStats {
-            requests,
-            errors,
+        let mut stats = ServingStats {
             fallbacks: self.fallbacks,
-            constants,
-            stood_in,
             decisions: self.decisions,
-            without_reasons,
-            values,
-            missing,
-            irregular,
             scores: ScoreHistogram::from_parts(&self.scores.0, self.scores.1)?,
-            shadowed,
-            latency: LatencyHistogram::from_counts(latencies, self.latency_max),
+            latency: LatencyHistogram::from_counts(latencies, self.latency_max)?,
             latency_nanos: self.latency_nanos.min(u128::from(u64::MAX) << 32),
+            ..ServingStats::default()
         };
+        stats.counts().into_iter().zip(self.counts).for_each(|(count, written)| *count = written);
         Some((self.slot, self.version, stats))
     }
 }

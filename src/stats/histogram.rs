@@ -40,10 +40,12 @@ impl LatencyHistogram {
         &self.counts
     }
 
-    /// The histogram with these counts by bucket; places that are missing count nothing.
-    pub(crate) fn from_counts(mut counts: Vec<u64>, max: u64) -> Self {
+    /// The histogram with these counts by bucket; places that are missing count nothing. `None` for more than 2⁴⁸ in all,
+    /// which nobody counts to: what strangers wrote must not run over where histograms are merged.
+    pub(crate) fn from_counts(mut counts: Vec<u64>, max: u64) -> Option<Self> {
         counts.resize(N_BUCKETS, 0);
-        LatencyHistogram { total: counts.iter().sum(), counts, max }
+        let total = counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count))?;
+        (total <= 1 << 48).then_some(LatencyHistogram { total, counts, max })
     }
 
     /// Number of latencies counted.
@@ -118,5 +120,12 @@ mod tests {
         both.merge(&two);
         assert_eq!((both.count(), both.max()), (128, u64::MAX));
         assert_eq!(both.quantile(0.0), Some(1));
+    }
+
+    #[test]
+    fn counts_that_would_run_over_are_none() {
+        let of = |counts: &[u64]| LatencyHistogram::from_counts(counts.to_vec(), 9);
+        assert_eq!(of(&[1, 2]).unwrap().count(), 3);
+        assert!(of(&[u64::MAX, 1]).is_none() && of(&[1 << 48, 1]).is_none());
     }
 }

@@ -76,7 +76,7 @@ pub struct TrainingRecord {
     /// Name of the trainer.
     pub trainer: String,
     /// Its parameters, as (name, value).
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     pub parameters: Vec<(String, String)>,
     /// The run's seed.
     pub seed: Seed,

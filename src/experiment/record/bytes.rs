@@ -158,7 +158,8 @@ fn read_arm(read: &mut Reader<'_>, arm: &mut ArmSums, n_ages: usize) -> Result<(
     for count in &mut counts {
         *count = read.u64()?;
     }
-    arm.latency = LatencyHistogram::from_counts(counts, max);
+    arm.latency = LatencyHistogram::from_counts(counts, max)
+        .ok_or_else(|| corrupt("latencies are counted too often"))?;
     let u32_of = |n: u64| u32::try_from(n).map_err(|_| corrupt("a count is out of range"));
     for _ in 0..read.u64()? {
         let day = i32::try_from(read.i64()?).map_err(|_| corrupt("a day is out of range"))?;

@@ -47,9 +47,9 @@ pub enum UnseenCategory {
 pub struct WoeBins {
     feature: String,
     layout: Layout,
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     special: Vec<f64>,
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     bins: Vec<Bin>,
     orientation: Orientation,
     empty_cells: EmptyCells,
@@ -80,10 +80,10 @@ impl Bin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Layout {
     /// Rising edges between the bins; an edge belongs to the bin above it.
-    Numeric(#[serde(deserialize_with = "codec::modest")] Vec<f64>),
+    Numeric(#[serde(deserialize_with = "codec::exact")] Vec<f64>),
     /// The bin of every code; [`NO_BIN`] for categories without training rows.
     Categorical {
-        #[serde(deserialize_with = "codec::modest")]
+        #[serde(deserialize_with = "codec::exact")]
         bin_of: Vec<u32>,
         n_bins: u32,
     },
@@ -235,8 +235,8 @@ impl WoeBins {
         else {
             return Vec::new();
         };
-        let names = categories.names().iter().zip(bin_of);
-        names.filter(|(_, of)| **of as usize == bin).map(|(name, _)| name.as_str()).collect()
+        let names = categories.names().zip(bin_of);
+        names.filter(|(_, of)| **of as usize == bin).map(|(name, _)| name).collect()
     }
 
     pub(super) fn special(&self) -> &[f64] {

@@ -30,10 +30,10 @@ pub enum Calibrator {
     /// Straight lines between points; beyond them the ends.
     Isotonic {
         /// Scores, rising.
-        #[serde(deserialize_with = "codec::modest")]
+        #[serde(deserialize_with = "codec::exact")]
         scores: Vec<f64>,
         /// Probabilities, not falling.
-        #[serde(deserialize_with = "codec::modest")]
+        #[serde(deserialize_with = "codec::exact")]
         probabilities: Vec<f64>,
     },
     /// sigmoid(a · ln p − b · ln(1 − p) + c) (Kull, Silva Filho and Flach 2017).

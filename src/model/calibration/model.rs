@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
 use crate::model::calibration::Calibrator;
-use crate::model::codec::write_model;
-use crate::model::{Explainer, Model, ModelCodecs};
+use crate::model::codec::{Source, write_model};
+use crate::model::{Explainer, Model};
 use crate::schema::FeatureSchema;
 
 /// A model whose scores a [`Calibrator`] turns into probabilities.
@@ -39,15 +39,13 @@ impl CalibratedModel {
         &self.model
     }
 
-    pub(in crate::model) fn from_bytes(
-        codecs: &ModelCodecs,
+    pub(in crate::model) fn read(
         schema: FeatureSchema,
-        bytes: &[u8],
-        depth: usize,
+        from: &Source<'_>,
+        mut reader: Reader<'_>,
     ) -> Result<Self> {
-        let mut reader = Reader::new("calibrated model", bytes);
-        let calibrator = codec::decode(reader.block()?, "calibrator")?;
-        let model = codecs.read_model(&mut reader, schema, depth)?;
+        let calibrator = reader.record("calibrator")?;
+        let model = from.read_model(&mut reader, schema)?;
         reader.finish()?;
         CalibratedModel::new(model, calibrator)
             .map_err(|error| Error::corrupt("calibrated model", error.to_string()))

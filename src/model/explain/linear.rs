@@ -1,7 +1,7 @@
 //! What each feature adds to a weighted sum.
 
 use crate::error::{Error, Result};
-use crate::model::explain::Explainer;
+use crate::model::explain::{Explainer, check_widths};
 use crate::schema::FeatureSchema;
 
 /// Explains `intercept + Σ weightᵢ · xᵢ` against a baseline row: a feature adds `weightᵢ · (xᵢ − baselineᵢ)`, which is its
@@ -48,8 +48,7 @@ impl Explainer for LinearExplainer {
     }
 
     fn explain(&self, row: &[f64], contributions: &mut [f64]) -> Result<()> {
-        self.schema.check_rows(row.len(), 1)?;
-        self.schema.check_rows(contributions.len(), 1)?;
+        check_widths(&self.schema, row, contributions)?;
         let terms = row.iter().zip(&self.weights).zip(&self.baseline);
         for (out, ((x, weight), baseline)) in contributions.iter_mut().zip(terms) {
             *out = weight * (x - baseline);

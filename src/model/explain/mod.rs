@@ -42,3 +42,14 @@ pub trait Explainer: Debug + Send + Sync + 'static {
     /// `SchemaMismatch` if the row or the contributions have another width than the schema.
     fn explain(&self, row: &[f64], contributions: &mut [f64]) -> Result<()>;
 }
+
+/// # Errors
+/// `SchemaMismatch` unless a row and its contributions have the schema's width.
+pub(in crate::model) fn check_widths(
+    schema: &FeatureSchema,
+    row: &[f64],
+    contributions: &[f64],
+) -> Result<()> {
+    schema.check_rows(row.len(), 1)?;
+    schema.check_rows(contributions.len(), 1)
+}

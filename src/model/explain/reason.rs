@@ -13,11 +13,11 @@ use crate::model::explain::Explainer;
 #[serde(deny_unknown_fields)]
 pub struct ReasonConfig {
     /// One per reason that can be given; every feature of the model belongs to exactly one.
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     pub groups: Vec<ReasonGroup>,
     /// Features that nobody may be told of: protected attributes and what stands in for them. A model that scores on one of
     /// them gets no reason codes.
-    #[serde(default, deserialize_with = "codec::modest")]
+    #[serde(default, deserialize_with = "codec::exact")]
     pub never_display: Vec<String>,
     /// Most reasons that are given, 1 to 4. US practice asks for no more than four (Regulation B, comment 9(b)(2)-1).
     #[serde(default = "four")]
@@ -38,7 +38,7 @@ pub struct ReasonGroup {
     #[serde(default)]
     pub missing: Option<ReasonText>,
     /// Names of the features.
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     pub features: Vec<String>,
 }
 

@@ -29,8 +29,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::explain::Explainer;
 use crate::model::explain::quadrature::gauss_legendre;
+use crate::model::explain::{Explainer, check_widths};
 use crate::model::tree::{Combine, Question, Split, Tree, TreeEnsemble};
 use crate::schema::FeatureSchema;
 
@@ -317,8 +317,7 @@ impl Explainer for TreeExplainer {
     }
 
     fn explain(&self, row: &[f64], contributions: &mut [f64]) -> Result<()> {
-        self.schema.check_rows(row.len(), 1)?;
-        self.schema.check_rows(contributions.len(), 1)?;
+        check_widths(&self.schema, row, contributions)?;
         contributions.fill(0.0);
         SCRATCH.with_borrow_mut(|scratch| {
             let most = self.trees.iter().map(|tree| tree.n_nodes).max().unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Points lost as contributions to the log-odds of bad.
 
 use crate::error::Result;
-use crate::model::explain::Explainer;
+use crate::model::explain::{Explainer, check_widths};
 use crate::model::scorecard::{ReasonBaseline, Scorecard};
 use crate::schema::FeatureSchema;
 
@@ -33,8 +33,7 @@ impl Explainer for ScorecardExplainer {
     }
 
     fn explain(&self, row: &[f64], contributions: &mut [f64]) -> Result<()> {
-        self.card.schema.check_rows(row.len(), 1)?;
-        self.card.schema.check_rows(contributions.len(), 1)?;
+        check_widths(&self.card.schema, row, contributions)?;
         contributions.fill(0.0);
         let scaling = &self.card.scaling;
         for of in &self.card.characteristics {

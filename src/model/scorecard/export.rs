@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::model::binning::{UnseenCategory, WoeBins};
 use crate::model::scorecard::{Characteristic, Scorecard};
-use crate::schema::FeatureKind;
+use crate::schema::{Categories, FeatureKind};
 
 impl Scorecard {
     /// One SQL expression (ANSI) that gives a row's points: columns are named as the features, categories are their text,
@@ -102,10 +102,11 @@ impl Characteristic {
                     }
                 }
                 // Categories that had no training row; as missing they need no case of their own.
-                let known = kind.categories().map_or(&[][..], |categories| categories.names());
-                let unseen: Vec<&str> = (0..known.len())
-                    .filter(|&code| binning.index(code as f64) == regular + 1)
-                    .map(|code| known[code].as_str())
+                let known = kind.categories().into_iter().flat_map(Categories::names);
+                let unseen: Vec<&str> = known
+                    .enumerate()
+                    .filter(|(code, _)| binning.index(*code as f64) == regular + 1)
+                    .map(|(_, name)| name)
                     .collect();
                 if binning.unseen() == UnseenCategory::Neutral && !unseen.is_empty() {
                     cases.push((

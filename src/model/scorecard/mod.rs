@@ -46,7 +46,7 @@ pub struct Characteristic {
     /// Change in the log-odds of bad per unit of weight of evidence.
     coefficient: f64,
     /// Of each bin.
-    #[serde(deserialize_with = "codec::modest")]
+    #[serde(deserialize_with = "codec::exact")]
     points: Vec<i64>,
 }
 
@@ -218,8 +218,7 @@ impl Scorecard {
         Ok(scores.map(|score| (score, self.probability(score))).collect())
     }
 
-    pub(super) fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new("scorecard", bytes);
+    pub(super) fn read(schema: FeatureSchema, mut reader: Reader<'_>) -> Result<Self> {
         let scaling = Scaling {
             points_to_double: reader.f64()?,
             multiple: reader.f64()?,
@@ -231,9 +230,7 @@ impl Scorecard {
         if n > schema.n_features() {
             return Err(Error::corrupt("scorecard", format!("{n} characteristics are too many")));
         }
-        let characteristics = (0..n)
-            .map(|_| codec::decode(reader.block()?, "characteristic"))
-            .collect::<Result<Vec<Characteristic>>>()?;
+        let characteristics = reader.list(n, 4, |reader| reader.record("characteristic"))?;
         reader.finish()?;
         Scorecard { schema, scaling, base_points, characteristics }
             .check()

@@ -4,7 +4,7 @@ use crate::dataset::{Dataset, FoldPlan};
 use crate::error::Result;
 use crate::model::binning::{Binner, WoeBins};
 use crate::model::standardise::Standard;
-use crate::model::transform::map::Map;
+use crate::model::transform::map::{Map, Table};
 use crate::model::transform::{Imputation, Transform};
 use crate::schema::FeatureKind;
 use crate::seed::Seed;
@@ -28,7 +28,7 @@ impl Transform {
             let step = |(source, binning): (usize, WoeBins)| Step {
                 source,
                 name: binning.feature().to_owned(),
-                map: Some(Map::Woe(binning)),
+                map: Some(Map::Woe(Box::new(binning))),
                 kind: FeatureKind::Numeric,
                 training: None,
             };
@@ -97,7 +97,7 @@ impl Transform {
                     steps.push(numeric(frequencies(&values, categories.len())));
                 }
                 (Transform::OneHot, FeatureKind::Categorical(categories)) => {
-                    for (code, category) in categories.names().iter().enumerate() {
+                    for (code, category) in categories.names().enumerate() {
                         let (name, kind) = (format!("{name} = {category}"), FeatureKind::Boolean);
                         steps.push(Step { name, kind, ..numeric(Map::Is(code as f64)) });
                     }
@@ -139,7 +139,7 @@ fn frequencies(values: &[f64], n: usize) -> Map {
     }
     shares.iter_mut().for_each(|share| *share /= values.len() as f64);
     let missing = shares.pop().expect("one more than there are categories");
-    Map::Table { of_code: shares, missing }
+    Map::Table(Box::new(Table { of_code: shares, missing }))
 }
 
 /// Smoothed bad rates by category, from these rows.
@@ -159,5 +159,6 @@ fn target_table(data: &Dataset, values: &[f64], rows: &[usize], n: usize, smooth
         if of > 0.0 { (bad + smoothing * rate) / of } else { rate }
     };
     let missing = encode(sums[n]);
-    Map::Table { of_code: sums[..n].iter().copied().map(encode).collect(), missing }
+    let of_code = sums[..n].iter().copied().map(encode).collect();
+    Map::Table(Box::new(Table { of_code, missing }))
 }

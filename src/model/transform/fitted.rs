@@ -1,8 +1,5 @@
 //! Fitted transforms: from raw rows to those that a model was trained on.
 
-use ndarray::Array2;
-use serde::{Deserialize, Serialize};
-
 use crate::codec::{self, Reader};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
@@ -10,6 +7,7 @@ use crate::model::transform::Transform;
 use crate::model::transform::map::Map;
 use crate::schema::{FeatureKind, FeatureSchema};
 use crate::seed::Seed;
+use ndarray::Array2;
 
 /// Transforms fitted one after the other: every output column is a chain of maps of one input column. Row by row without
 /// memory, so a row comes out as it does in a batch.
@@ -21,11 +19,16 @@ pub struct FittedTransforms {
 }
 
 /// How an output column comes from its input column.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 struct Chain {
     source: u32,
     maps: Vec<Map>,
 }
+
+/// The fewest that a column takes: lengths of its name and of its list of maps, kind, source.
+const COLUMN_BYTES: usize = 4 + 1 + 4 + 4;
+/// The fewest that a map takes: its length, which of them it is.
+const MAP_BYTES: usize = 4 + 1;
 
 impl FittedTransforms {
     /// Fits transforms one after the other, each on what the one before made of the training rows; gives them with those
@@ -153,35 +156,47 @@ impl FittedTransforms {
     pub(in crate::model) fn read(input: FeatureSchema, reader: &mut Reader<'_>) -> Result<Self> {
         let corrupt = |reason: &str| Error::corrupt("transforms", reason);
         let n = reader.u32()? as usize;
-        // A column takes at least 13 bytes, so that a lie about their number cannot ask for memory.
-        if n > reader.remaining() / 13 {
-            return Err(corrupt("end too early"));
-        }
-        let (mut columns, mut described) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        for _ in 0..n {
-            let (name, kind) = (reader.text()?, FeatureKind::read(reader)?);
-            let (source, n_maps) = (reader.u32()?, reader.u32()? as usize);
-            let Some(source_kind) = input.kinds().get(source as usize) else {
-                return Err(corrupt("a column comes from nowhere"));
-            };
-            let mut maps = Vec::new();
-            for _ in 0..n_maps {
-                let map: Map = codec::decode(reader.block()?, "transform")?;
-                if !map.is_sound() {
-                    return Err(corrupt("a map is unsound"));
-                }
-                if let Map::Woe(binning) = &map {
-                    let name = &input.names()[source as usize];
-                    // A chain may have turned a category into a number before it is binned.
-                    let kind = if maps.is_empty() { source_kind } else { &FeatureKind::Numeric };
-                    binning.check(if maps.is_empty() { name } else { binning.feature() }, kind)?;
-                }
-                maps.push(map);
-            }
-            columns.push(Chain { source, maps });
-            described.push((name, kind));
-        }
-        let output = FeatureSchema::with_kinds(described).map_err(|e| corrupt(&e.to_string()))?;
+        reader.expect(n, COLUMN_BYTES)?;
+        // With a place in a row that is being scored.
+        reader.charge(n * (size_of::<String>() + size_of::<FeatureKind>() + 8))?;
+        let (mut names, mut kinds) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        let columns = reader.list(n, COLUMN_BYTES, |reader| {
+            let name = reader.text()?;
+            reader.charge(name.len())?;
+            names.push(name.to_owned());
+            kinds.push(FeatureKind::read(reader)?);
+            Chain::read(&input, reader)
+        })?;
+        reader.lend(n * size_of::<&str>())?;
+        let output = FeatureSchema::of(names, kinds).map_err(|e| corrupt(&e.to_string()))?;
         Ok(FittedTransforms { input, output, columns })
+    }
+}
+
+impl Chain {
+    fn read(input: &FeatureSchema, reader: &mut Reader<'_>) -> Result<Self> {
+        let corrupt = |reason: &str| Error::corrupt("transforms", reason);
+        let (source, n_maps) = (reader.u32()?, reader.u32()? as usize);
+        let Some(kind) = input.kinds().get(source as usize) else {
+            return Err(corrupt("a column comes from nowhere"));
+        };
+        let mut maps_before = 0;
+        let maps = reader.list(n_maps, MAP_BYTES, |reader| {
+            let map: Map = reader.record("transform")?;
+            reader.charge(map.boxed())?;
+            if !map.is_sound() {
+                return Err(corrupt("a map is unsound"));
+            }
+            if let Map::Woe(binning) = &map {
+                // A chain may have turned a category into a number before it is binned.
+                match maps_before {
+                    0 => binning.check(&input.names()[source as usize], kind)?,
+                    _ => binning.check(binning.feature(), &FeatureKind::Numeric)?,
+                }
+            }
+            maps_before += 1;
+            Ok(map)
+        })?;
+        Ok(Chain { source, maps })
     }
 }

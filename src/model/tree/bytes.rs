@@ -4,6 +4,7 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::model::GoldenRows;
 use crate::model::tree::ensemble::{Combine, Link, Output, Precision, TreeEnsemble};
+use crate::model::tree::layout::memory;
 use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree, TreeNode};
 use crate::schema::FeatureSchema;
 
@@ -13,8 +14,6 @@ const VERSION: u32 = 1;
 const LEAF_BYTES: usize = 1 + 8 + 8;
 /// The fewest that a split and a leaf take: kind, value, cover, gain, feature, two children, number of categories.
 const PAIR_BYTES: usize = 1 + 3 * 8 + 3 * 4 + 4 + LEAF_BYTES;
-/// Rows times questions on the way of each that golden rows may take: a second's work.
-const MAX_GOLDEN_STEPS: usize = 1 << 28;
 
 // A node's first byte.
 const THRESHOLD: u8 = 1;
@@ -93,8 +92,7 @@ fn node_bytes(node: &TreeNode, bytes: &mut Vec<u8>) {
 
 /// # Errors
 /// `Corrupt` for bytes that are not an ensemble over this schema.
-pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble> {
-    let mut reader = Reader::new(WHAT, bytes);
+pub(super) fn decode(schema: FeatureSchema, mut reader: Reader<'_>) -> Result<TreeEnsemble> {
     let version = reader.u32()?;
     if version != VERSION {
         return Err(Error::corrupt(WHAT, format!("format {version} is not known")));
@@ -109,31 +107,18 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
         2 => Link::Exponential,
         _ => return Err(Error::corrupt(WHAT, format!("link {link} is not known"))),
     };
-    let n_trees = count(&mut reader, 4 + LEAF_BYTES)?;
+    let n_trees = reader.u32()? as usize;
     if n_trees > TreeEnsemble::MAX_TREES {
         return Err(Error::corrupt(WHAT, format!("{n_trees} trees are too many")));
     }
-    let mut trees = Vec::with_capacity(n_trees);
-    for _ in 0..n_trees {
-        let n_nodes = reader.u32()? as usize;
-        // Every split has two children, so all but the root come in pairs: a bound on memory that leaves alone are not.
-        if n_nodes.is_multiple_of(2) || n_nodes / 2 > reader.remaining() / PAIR_BYTES {
-            return Err(Error::corrupt(WHAT, format!("a tree of {n_nodes} nodes cannot be")));
-        }
-        let mut nodes = Vec::with_capacity(n_nodes);
-        for _ in 0..n_nodes {
-            nodes.push(node(&mut reader)?);
-        }
-        trees.push(Tree::new(nodes).map_err(|e| Error::corrupt(WHAT, e.to_string()))?);
-    }
+    reader.charge(n_trees * memory::TREE)?;
+    let trees = reader.list(n_trees, 4 + LEAF_BYTES, tree)?;
     let n_features = schema.n_features();
-    let n_golden = count(&mut reader, 8 * (n_features + 1))?;
-    let steps: usize = trees.iter().map(|tree| tree.depth() + 1).sum();
-    if n_golden.saturating_mul(steps) > MAX_GOLDEN_STEPS {
-        return Err(Error::corrupt(WHAT, format!("{n_golden} golden rows are too many")));
-    }
-    let rows = reader.f64s(n_golden * n_features)?;
+    let n_golden = reader.u32()? as usize;
+    let rows = reader.f64s(n_golden.saturating_mul(n_features))?;
     let margins = reader.f64s(n_golden)?;
+    // What they get now.
+    reader.lend(8 * n_golden)?;
     reader.finish()?;
     let output = Output { base, combine, precision, link };
     let ensemble = TreeEnsemble::new(schema, trees, output);
@@ -142,6 +127,19 @@ pub(super) fn decode(schema: FeatureSchema, bytes: &[u8]) -> Result<TreeEnsemble
         _ => ensemble.with_golden_rows(GoldenRows::new(rows, margins)?),
     });
     checked.map_err(|e| Error::corrupt(WHAT, e.to_string()))
+}
+
+fn tree(reader: &mut Reader<'_>) -> Result<Tree> {
+    let n_nodes = reader.u32()? as usize;
+    // Every split has two children, so all but the root come in pairs.
+    if n_nodes.is_multiple_of(2) {
+        return Err(Error::corrupt(WHAT, format!("a tree of {n_nodes} nodes cannot be")));
+    }
+    reader.expect(n_nodes / 2, PAIR_BYTES)?;
+    reader.charge(n_nodes * memory::NODE)?;
+    let nodes = reader.list(n_nodes, LEAF_BYTES, node)?;
+    reader.lend(n_nodes * memory::PLACING)?;
+    Tree::new(nodes).map_err(|error| Error::corrupt(WHAT, error.to_string()))
 }
 
 fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
@@ -156,6 +154,7 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
         0 => None,
         _ => Some(Band { low: reader.f64()?, high: reader.f64()? }),
     };
+    reader.charge(size_of::<Split>() + memory::QUESTION)?;
     let question = match kind & !(MISSING_LEFT | ALSO_MISSING) {
         THRESHOLD => Question::AtMost(reader.f64()?),
         CATEGORIES => Question::OneOf(categories(reader)?),
@@ -173,8 +172,11 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
 }
 
 fn categories(reader: &mut Reader<'_>) -> Result<CategorySet> {
-    let n = count(reader, 4)?;
-    let codes: Vec<u32> = (0..n).map(|_| reader.u32()).collect::<Result<_>>()?;
+    let n = reader.u32()? as usize;
+    // The list that is read here is charged as if it were the one that is kept, behind its count of references.
+    reader.charge(memory::CATEGORIES + 16)?;
+    let codes = reader.list(n, 4, Reader::u32)?;
+    reader.lend(4 * n)?;
     if !codes.is_sorted_by(|a, b| a < b) {
         return Err(Error::corrupt(WHAT, "categories are not ascending"));
     }
@@ -187,15 +189,6 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool> {
         1 => Ok(true),
         other => Err(Error::corrupt(WHAT, format!("{other} is neither yes nor no"))),
     }
-}
-
-/// How many items follow, each of at least `bytes` bytes: more than can be there are refused before memory is taken.
-fn count(reader: &mut Reader<'_>, bytes: usize) -> Result<usize> {
-    let n = reader.u32()? as usize;
-    if reader.remaining() / bytes < n {
-        return Err(Error::corrupt(WHAT, "ends too early"));
-    }
-    Ok(n)
 }
 
 #[cfg(test)]
@@ -235,19 +228,20 @@ mod tests {
         let ensemble = ensemble();
         let bytes = ensemble.to_bytes();
         let schema = ensemble.schema().clone();
-        assert_eq!(decode(schema.clone(), &bytes).unwrap(), ensemble);
+        let decode = |bytes: &[u8]| TreeEnsemble::from_bytes(schema.clone(), bytes);
+        assert_eq!(decode(&bytes).unwrap(), ensemble);
         for end in 0..bytes.len() {
-            assert!(decode(schema.clone(), &bytes[..end]).is_err());
+            assert!(decode(&bytes[..end]).is_err());
         }
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             // Some other sound ensemble, or an error; never the same one.
-            if let Ok(other) = decode(schema.clone(), &damaged) {
+            if let Ok(other) = decode(&damaged) {
                 assert_ne!(other.to_bytes(), bytes);
             }
         }
-        assert!(decode(schema, &[0xff; 64]).is_err());
+        assert!(decode(&[0xff; 64]).is_err());
     }
 
     #[test]
@@ -257,7 +251,8 @@ mod tests {
         // The value of the left leaf, which both golden rows reach.
         let place = bytes.windows(8).position(|b| b == (-1.5_f64).to_le_bytes()).unwrap();
         bytes[place] ^= 1;
-        let error = decode(ensemble.schema().clone(), &bytes).unwrap_err().to_string();
+        let again = TreeEnsemble::from_bytes(ensemble.schema().clone(), &bytes);
+        let error = again.unwrap_err().to_string();
         assert!(error.contains("row 0 must get -0.5"), "{error}");
     }
 }

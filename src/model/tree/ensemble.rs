@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{Budget, Reader};
 use crate::error::{Error, Result};
 use crate::model::tree::layout::{BLOCK, Layout};
 use crate::model::tree::node::{Band, Question, Tree};
@@ -25,6 +26,9 @@ pub struct TreeEnsemble {
     golden: Option<GoldenRows>,
     layout: Layout,
 }
+
+/// Rows times questions on the way of each that golden rows may take: a second's work.
+const MAX_GOLDEN_STEPS: usize = 1 << 28;
 
 /// How the leaves of a row's trees become its margin, and its margin a score.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -138,15 +142,25 @@ impl TreeEnsemble {
     /// # Errors
     /// `Corrupt` for bytes that are not one over this schema, or whose [golden rows](GoldenRows) get other margins.
     pub fn from_bytes(schema: FeatureSchema, bytes: &[u8]) -> Result<Self> {
-        super::bytes::decode(schema, bytes)
+        let budget = Budget::new(bytes.len());
+        Self::read(schema, Reader::within("tree ensemble", bytes, &budget))
+    }
+
+    pub(in crate::model) fn read(schema: FeatureSchema, reader: Reader<'_>) -> Result<Self> {
+        super::bytes::decode(schema, reader)
     }
 
     /// Carries rows with the margins they must get; every later load from bytes checks them again.
     ///
     /// # Errors
-    /// `SchemaMismatch` for rows of another width; `InvalidInput` naming the first row whose margin differs in any bit,
-    /// with both margins.
+    /// `SchemaMismatch` for rows of another width; `InvalidInput` for so many that checking them would take a second, or
+    /// naming the first row whose margin differs in any bit, with both margins.
     pub fn with_golden_rows(mut self, golden: GoldenRows) -> Result<Self> {
+        let n = golden.expected().len();
+        let steps: usize = self.trees.iter().map(|tree| tree.depth() + 1).sum();
+        if n.saturating_mul(steps) > MAX_GOLDEN_STEPS {
+            return Err(Error::input("golden rows", format!("{n} are too many for these trees")));
+        }
         golden.check(|rows, margins| self.margins(rows, margins))?;
         self.golden = Some(golden);
         Ok(self)

@@ -117,8 +117,8 @@ impl RandomForest {
         let limits = (c.max_leaves, c.max_depth);
         check_limits("random forest", limits, c.min_rows_leaf, c.max_bins)?;
         c.class_weights.check("random forest")?;
-        if c.n_trees == 0 {
-            return Err(Error::config("random forest", "needs at least one tree"));
+        if !(1..=TreeEnsemble::MAX_TREES).contains(&c.n_trees) {
+            return Err(Error::config("random forest", "n_trees must lie within 1 to 32768"));
         }
         if let FeatureCount::Share(share) = c.features_per_node {
             check_share("random forest", "features_per_node", share)?;

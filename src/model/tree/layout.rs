@@ -32,6 +32,23 @@ const BLOCK_ROWS: usize = 64;
 /// Rows that one thread scores at a time.
 pub(super) const BLOCK: usize = 256;
 
+/// Most memory that laying trees out takes, for hostile bytes to be held against.
+pub(super) mod memory {
+    use super::{CategoryKey, Group, LANES, Node, Placed};
+
+    /// Of a tree: its root and depth, its lane in a group, its number while groups are made.
+    pub(in super::super) const TREE: usize =
+        size_of::<Placed>() + size_of::<Group>().div_ceil(LANES) + 4;
+    /// Of a node: where it looks and leads, and what it adds.
+    pub(in super::super) const NODE: usize = size_of::<Node<u64, u64>>() + 8;
+    /// Of a question: its rule and feature, in a list of all and in its block.
+    pub(in super::super) const QUESTION: usize = 8 + 4;
+    /// Of a question for categories, besides: its key.
+    pub(in super::super) const CATEGORIES: usize = size_of::<CategoryKey>();
+    /// Of a node of the tree that is being placed, given back with the tree: its place among all, its depth.
+    pub(in super::super) const PLACING: usize = 8 + 8;
+}
+
 /// Trees ready to score.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {

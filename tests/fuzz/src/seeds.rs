@@ -11,8 +11,8 @@ use riskcycle::experiment::{ExperimentStatistics, ExposureToken, RecorderConfig,
 use riskcycle::model::{
     BalancedBagging, BalancedBaggingConfig, BinningConfig, CalibratedModel, CalibrationMethod,
     Calibrator, DecisionTree, DecisionTreeConfig, GradientBoosting, GradientBoostingConfig,
-    Imputation, LogisticRegression, Model, ModelExt, Pipeline, ReasonConfig, ReasonGroup,
-    ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
+    Imputation, LogisticModel, LogisticRegression, Model, ModelExt, Pipeline, ReasonConfig,
+    ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{
@@ -69,6 +69,10 @@ pub fn models() -> Vec<Vec<u8>> {
     let calibrator =
         Calibrator::fit(CalibrationMethod::Isotonic, data.labels(), &scores, None).unwrap();
     models.push(Arc::new(CalibratedModel::new(models[2].clone(), calibrator).unwrap()));
+    let n = ways::schema().n_features();
+    let (slopes, means) = (vec![0.5; n], vec![0.0; n]);
+    let plain = LogisticModel::new(ways::schema(), -1.0, slopes, means, vec![1.0; n]);
+    models.push(Arc::new(plain.unwrap()));
     let kind = |model: &dyn Model| {
         KINDS.iter().position(|kind| *kind == model.kind()).expect("a kind of ours") as u8
     };

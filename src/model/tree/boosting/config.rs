@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::model::ClassWeights;
 use crate::model::tree::config::{Constraints, check_limits, check_share};
+use crate::model::tree::ensemble::TreeEnsemble;
 use crate::model::tree::grow::{Binning, Next};
 
 /// Parameters of [`GradientBoosting`](crate::model::GradientBoosting).
@@ -111,8 +112,8 @@ impl GradientBoostingConfig {
         let c = self;
         let limits = (c.max_leaves, c.max_depth);
         check_limits("gradient boosting", limits, c.min_rows_leaf, c.max_bins)?;
-        if c.n_trees == 0 {
-            return refuse("n_trees must be at least 1");
+        if !(1..=TreeEnsemble::MAX_TREES).contains(&c.n_trees) {
+            return refuse("n_trees must lie within 1 to 32768");
         }
         if !(c.learning_rate > 0.0 && c.learning_rate <= 1.0) {
             return refuse("learning_rate must lie above 0 and not above 1");

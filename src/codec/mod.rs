@@ -1,98 +1,76 @@
 //! Bytes: the only module that calls bincode, and the little-endian reader for bulk numbers.
 //!
-//! bincode is for small, flat, versioned records inside our own envelopes, always limited. Bulk numbers do not go through
-//! it, and nothing recursive is ever decoded by it: bincode 2.0.1 overflows the stack on
-//! recursive types even with a limit. Without a limit nine hostile bytes make it ask for 8 TiB and abort the process.
+//! bincode is for small, flat, versioned records inside our own envelopes. Bulk numbers do not go through it, and nothing
+//! recursive is ever decoded by it: bincode 2.0.1 overflows the stack on recursive types. By itself it also takes memory for
+//! whatever is claimed, so that nine hostile bytes make it ask for 8 TiB and abort the process, and its own limit counts
+//! what is claimed, not what is taken. So it decodes behind a [deserializer](frugal) that charges a [`Budget`].
 
-use std::fmt;
+mod budget;
+mod frugal;
+
 use std::marker::PhantomData;
 
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+pub(crate) use budget::Budget;
+use budget::OverBudget;
+use frugal::Frugal;
+pub(crate) use frugal::exact;
 
-/// What a record may claim while it is decoded, a text in it before its bytes are seen to be there: the least of these that
-/// leaves room for a record of its length, in which a whole number may claim eight bytes and take one.
-const SMALL: usize = 1 << 19;
-const MEDIUM: usize = 1 << 24;
-const LARGE: usize = 1 << 31;
+/// More than any record of ours claims, of which a whole number claims eight bytes and may take one. What is allocated is
+/// bounded by a [`Budget`].
+const LIMIT: usize = 1 << 31;
 
 pub(crate) fn encode<T: Serialize>(record: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(record, bincode::config::standard())
         .expect("plain records of numbers, strings and lists always encode")
 }
 
+/// A record that stands alone.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    let needed = bytes.len().saturating_mul(8);
-    let decoded = if needed <= SMALL {
-        decode_within::<T, SMALL>(bytes)
-    } else if needed <= MEDIUM {
-        decode_within::<T, MEDIUM>(bytes)
-    } else {
-        decode_within::<T, LARGE>(bytes)
-    };
-    match decoded {
+    decode_within(bytes, what, &Budget::new(bytes.len()))
+}
+
+/// A record that is part of something. What it holds is charged, lists and texts; its own size is not.
+pub(crate) fn decode_within<T: DeserializeOwned>(
+    bytes: &[u8],
+    what: &str,
+    budget: &Budget,
+) -> Result<T> {
+    let seed = Frugal { inner: PhantomData::<T>, budget };
+    let config = bincode::config::standard().with_limit::<LIMIT>();
+    match bincode::serde::seed_decode_from_slice(seed, bytes, config) {
         Ok((record, used)) if used == bytes.len() => Ok(record),
         Ok((_, used)) => {
             let rest = bytes.len() - used;
             Err(Error::corrupt(what, format!("{rest} bytes follow the record")))
         }
+        Err(bincode::error::DecodeError::OtherString(reason)) => Err(Error::corrupt(what, reason)),
         Err(error) => Err(Error::corrupt(what, error.to_string())),
     }
 }
 
-fn decode_within<T: DeserializeOwned, const LIMIT: usize>(
+/// A list of texts as [`encode`] writes it, of which there may be `most`.
+pub(crate) fn decode_texts(
     bytes: &[u8],
-) -> std::result::Result<(T, usize), bincode::error::DecodeError> {
-    bincode::serde::decode_from_slice(bytes, bincode::config::standard().with_limit::<LIMIT>())
-}
-
-/// A list that takes memory as its items come. serde's own takes up to a mebibyte for the number that is claimed, which
-/// costs a hostile record four bytes.
-pub(crate) fn modest<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Modest<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Modest<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(
-            self,
-            mut list: A,
-        ) -> std::result::Result<Vec<T>, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = list.next_element()? {
-                items.push(item);
-            }
-            Ok(items)
-        }
-    }
-
-    deserializer.deserialize_seq(Modest(PhantomData))
-}
-
-/// A list of texts as [`encode`] writes it, of which there may be `most`: their number is looked at before any memory is
-/// taken for them, which is many times the bytes of short ones.
-pub(crate) fn decode_texts(bytes: &[u8], most: usize, what: &str) -> Result<Vec<String>> {
-    match decode_within::<u64, SMALL>(bytes).map(|(number, _)| number) {
-        Ok(number) if number > most as u64 => {
+    most: usize,
+    what: &str,
+    budget: &Budget,
+) -> Result<Vec<String>> {
+    // Their number stands first; whatever follows it is of no interest yet.
+    match bincode::serde::decode_from_slice::<u64, _>(bytes, bincode::config::standard()) {
+        Ok((number, _)) if number > most as u64 => {
             Err(Error::corrupt(what, format!("{number} names are more than {most}")))
         }
-        Ok(_) => decode(bytes, what).map(|Texts(names)| names),
+        Ok(_) => decode_within(bytes, what, budget).map(|Texts(names)| names),
         Err(error) => Err(Error::corrupt(what, error.to_string())),
     }
 }
 
-#[derive(Deserialize)]
-struct Texts(#[serde(deserialize_with = "modest")] Vec<String>);
+#[derive(serde::Deserialize)]
+struct Texts(#[serde(deserialize_with = "exact")] Vec<String>);
 
 /// Appends a block behind its length as a `u32`.
 pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
@@ -102,14 +80,69 @@ pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
 }
 
 /// Reads fixed-width little-endian numbers; running out of bytes is an error, never a panic.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     what: &'static str,
     bytes: &'a [u8],
+    budget: Option<&'a Budget>,
 }
 
 impl<'a> Reader<'a> {
+    /// Reads what its caller bounds otherwise.
     pub(crate) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
-        Reader { what, bytes }
+        Reader { what, bytes, budget: None }
+    }
+
+    /// Charges what it makes of the bytes.
+    pub(crate) fn within(what: &'static str, bytes: &'a [u8], budget: &'a Budget) -> Self {
+        Reader { what, bytes, budget: Some(budget) }
+    }
+
+    /// Charges what the caller is about to take and keep.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<()> {
+        self.checked(self.budget.map_or(Ok(()), |budget| budget.charge(bytes)))
+    }
+
+    /// Allows for what the caller is about to take and give back.
+    pub(crate) fn lend(&self, bytes: usize) -> Result<()> {
+        self.checked(self.budget.map_or(Ok(()), |budget| budget.lend(bytes)))
+    }
+
+    fn checked(&self, charged: std::result::Result<(), OverBudget>) -> Result<()> {
+        charged.map_err(|over| Error::corrupt(self.what, over.to_string()))
+    }
+
+    /// Refuses `n` items of at least `bytes` bytes each if they cannot be there.
+    pub(crate) fn expect(&self, n: usize, bytes: usize) -> Result<()> {
+        if self.bytes.len() / bytes < n {
+            return Err(Error::corrupt(self.what, "ends too early"));
+        }
+        Ok(())
+    }
+
+    /// `n` items one after the other, of at least `bytes` bytes each.
+    pub(crate) fn list<T>(
+        &mut self,
+        n: usize,
+        bytes: usize,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.expect(n, bytes)?;
+        self.charge(n.saturating_mul(size_of::<T>()))?;
+        let mut items = Vec::with_capacity(n);
+        for _ in 0..n {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    /// A record in a block of its own.
+    pub(crate) fn record<T: DeserializeOwned>(&mut self, what: &str) -> Result<T> {
+        let block = self.block()?;
+        match self.budget {
+            Some(budget) => decode_within(block, what, budget),
+            None => decode(block, what),
+        }
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
@@ -135,9 +168,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Text behind its length in bytes as a `u32`.
-    pub(crate) fn text(&mut self) -> Result<String> {
+    pub(crate) fn text(&mut self) -> Result<&'a str> {
         let text = std::str::from_utf8(self.block()?);
-        text.map(str::to_owned).map_err(|error| Error::corrupt(self.what, error.to_string()))
+        text.map_err(|error| Error::corrupt(self.what, error.to_string()))
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32> {
@@ -161,14 +194,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn f64s(&mut self, n: usize) -> Result<Vec<f64>> {
-        if self.bytes.len() / 8 < n {
-            return Err(Error::corrupt(self.what, "ends too early"));
-        }
-        let mut numbers = Vec::with_capacity(n);
-        for _ in 0..n {
-            numbers.push(self.f64()?);
-        }
-        Ok(numbers)
+        self.list(n, 8, Self::f64)
     }
 
     pub(crate) fn bytes(&mut self, n: u64) -> Result<&'a [u8]> {
@@ -201,7 +227,7 @@ mod tests {
         let bomb = [0xfd, 0, 0, 0, 0, 0, 1, 0, 0]; // a string of 2^40 bytes
         assert!(decode::<String>(&bomb, "test").is_err());
         #[derive(serde::Deserialize)]
-        struct List(#[serde(deserialize_with = "modest")] Vec<f64>);
+        struct List(#[serde(deserialize_with = "exact")] Vec<f64>);
         let claim = encode(&(1_u64 << 16));
         assert!(decode::<List>(&claim, "test").is_err());
         // A table of as many categories as there may be.
