@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// Share it by reference. Observing never waits, whatever other threads do, and does not allocate.
 ///
 /// # Cost
-/// A row is O(features × log bins): some 4 ns per feature. Memory: nine copies of 4 bytes × (bins + 3) × (features + 1) ×
+/// A row is O(features × log bins): 4 to 6 ns per feature. Memory: nine copies of 4 bytes × (bins + 3) × (features + 1) ×
 /// (segments + 1), 0.9 MB for 200 features on deciles and one segment; see [`memory`](Self::memory).
 #[derive(Debug)]
 pub struct DriftWindow {

@@ -51,7 +51,7 @@ pub struct MonitorConfig {
     /// Most predictions that wait for their label, about 100 bytes each; the oldest are forgotten first.
     pub max_unlabelled: usize,
     /// Predictions that there is room for between two ticks or labels, 96 bytes each. Who finds it used up files what there is,
-    /// some 150 ns a prediction: make it larger where ticks are rare and a request must not wait for that.
+    /// half a microsecond a prediction: make it larger where ticks are rare and a request must not wait for that.
     pub max_unfiled: usize,
     /// How labels still to come are allowed for.
     pub outcomes: OutcomeConfig,

@@ -35,9 +35,9 @@ use crate::time::Timestamp;
 /// for others that do.
 ///
 /// # Cost
-/// No allocation once an arm and a day have been seen, but for the memories' growth. To put a token down costs a lock and a
-/// copy of 120 bytes, some 15 ns. To count 128 of them at once takes 2 to 5 µs, a third of what it would cost to count each in
-/// its call: what one of them waits for in memory, the next ones do not.
+/// No allocation once an arm and a day have been seen, but for the memories' growth. Most calls put their token down: a lock and
+/// a copy of 120 bytes, 15 ns. One in 128 counts as many, 2 to 5 µs. All in all 33 to 56 ns a record, where each call that
+/// counted under its lock took 36 to 120: what one record waits for in memory, the next ones do not.
 #[derive(Debug)]
 pub struct ExperimentRecorder {
     put_down: Sharded<Vec<Record>>,
