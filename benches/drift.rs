@@ -233,9 +233,9 @@ fn speed() {
         atomic.fetch_add(1, Ordering::Relaxed);
     };
     tell("an atomic addition, to compare with", median_nanos(1_000_000, add));
-    updates(&tell);
-    queries(&tell);
-    records(&tell);
+    updates(tell);
+    queries(tell);
+    records(tell);
 }
 
 fn updates(tell: impl Fn(&str, f64)) {
