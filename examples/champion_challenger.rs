@@ -122,7 +122,7 @@ fn run(path: Option<&Path>) -> Result<()> {
     experiment.start(Signature::new("head-of-fraud", "approved", live.start))?;
 
     println!("3  live, half of the customers each; labels a week later; a look every week");
-    let recorder = Arc::new(ExperimentRecorder::new(&experiment, RecorderConfig::default(), 4)?);
+    let recorder = Arc::new(ExperimentRecorder::new(&experiment, RecorderConfig::default())?);
     let champion_model = registry.load(champion)?.model;
     let scores = champion_model.score_dataset(&train)?;
     let reference = ReferenceProfile::new(&train, &scores, &ProfileConfig::default())?;

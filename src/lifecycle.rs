@@ -2,6 +2,7 @@
 //! [`tick`](Lifecycle::tick), [`retrain`](Lifecycle::retrain). The only place where stages meet; each of them can be used
 //! without it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,9 +15,9 @@ use crate::audit::Signature;
 use crate::dataset::Dataset;
 use crate::drift::{ProfileConfig, ReferenceProfile};
 use crate::error::{Error, Result};
-use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Recorded, Router};
+use crate::experiment::{ExperimentRecorder, ExposureToken, HashRouter, Router};
 use crate::feature::{FeaturePlan, LabelOutcome, Observed, OnlineConfig, OnlineFeatures};
-use crate::ids::ModelRef;
+use crate::ids::{EntityKey, ModelRef};
 use crate::model::{ModelExt, Trainer};
 use crate::monitor::{InMemoryPredictionLog, LabelCounts, LabelJoin, PredictionLog};
 use crate::monitoring::{Monitoring, MonitoringConfig, Tick};
@@ -50,7 +51,8 @@ pub struct LifecycleConfig {
     pub retrain: RetrainConfig,
     /// What a challenger must show.
     pub gate: GateConfig,
-    /// Bins of the drift reference that a promoted challenger's training data is profiled on.
+    /// Bins of the drift reference that comes with a promoted challenger: the rows that it was compared on, which it was not
+    /// trained on, so that its scores there are what live ones will be.
     pub profile: ProfileConfig,
     /// Most live requests that a challenger in shadow is compared on.
     pub max_shadow: usize,
@@ -85,6 +87,9 @@ pub struct Parts<E> {
     pub router: Arc<dyn Router>,
     /// Counts the exposures and outcomes of a running experiment; its router goes with it.
     pub recorder: Option<Arc<ExperimentRecorder>>,
+    /// What was known of each unit before the experiment, where its plan takes it out of the differences: see
+    /// [`with_covariate`](ExposureToken::with_covariate). A unit that is not there has 0.
+    pub covariates: HashMap<EntityKey, i32>,
     /// Predictions kept for inspection.
     pub log: Arc<dyn PredictionLog>,
     /// Rules and sinks.
@@ -102,6 +107,7 @@ impl<E> Parts<E> {
             registry,
             router: Arc::new(HashRouter::champion_only()),
             recorder: None,
+            covariates: HashMap::new(),
             log: Arc::new(InMemoryPredictionLog::default()),
             alerts: AlertEngine::new(AlertConfig::default(), Vec::new(), Vec::new())
                 .expect("the default configuration, and nothing to refuse"),
@@ -123,6 +129,7 @@ pub struct Lifecycle<E> {
     amount: Option<usize>,
     router: Arc<dyn Router>,
     recorder: Option<Arc<ExperimentRecorder>>,
+    covariates: HashMap<EntityKey, i32>,
     service: ModelService,
     log: Arc<dyn PredictionLog>,
     clock: Option<Arc<dyn Clock>>,
@@ -196,7 +203,7 @@ impl<E> Lifecycle<E> {
         challengers: &[ModelRef],
         reference: ReferenceProfile,
     ) -> Result<Self> {
-        let Parts { features, registry, router, recorder, log, alerts, clock } = parts;
+        let Parts { features, registry, router, recorder, covariates, log, alerts, clock } = parts;
         let champion = registry
             .champion(&config.slot)
             .ok_or_else(|| Error::NotFound { kind: "champion of", id: config.slot.clone() })?;
@@ -234,6 +241,7 @@ impl<E> Lifecycle<E> {
             registry,
             router,
             recorder,
+            covariates,
             log,
             clock,
             config,
@@ -279,8 +287,10 @@ impl<E> Lifecycle<E> {
         let mut prediction = self.service.predict(&self.config.slot, &request)?;
         // Minor units, and how many of them make one.
         let amount = self.amount.map(|amount| events.read_money(amount, event));
-        if let (Some((minor, _)), Some(token)) = (amount, prediction.exposure) {
-            prediction.exposure = Some(token.with_amount(minor));
+        if let Some(token) = &mut prediction.exposure {
+            let covariate = self.covariates.get(&unit).copied().unwrap_or(0);
+            *token =
+                token.with_amount(amount.map_or(0, |(minor, _)| minor)).with_covariate(covariate);
         }
         lap(Lap::Predict);
         if let (Some(recorder), Some(token)) = (&self.recorder, &prediction.exposure) {
@@ -313,19 +323,18 @@ impl<E> Lifecycle<E> {
     }
 
     /// [`label`](Self::label), and the same to the experiment that the request was part of: `exposure` is that of its
-    /// [`Prediction`]. `Unknown` without a recorder.
+    /// [`Prediction`]. What the experiment made of it, its [`counters`](crate::experiment::ExperimentStatistics::counters) tell.
     pub fn label_exposed(
         &self,
         event: &E,
         bad: bool,
         exposure: &ExposureToken,
         at: Timestamp,
-    ) -> (LabelOutcome, LabelJoin, Recorded) {
-        let (feature, monitor) = self.label(event, bad, at);
-        let recorder = self.recorder.as_ref();
-        let recorded =
-            recorder.map_or(Recorded::Unknown, |recorder| recorder.outcome(exposure, bad, at));
-        (feature, monitor, recorded)
+    ) -> (LabelOutcome, LabelJoin) {
+        if let Some(recorder) = &self.recorder {
+            recorder.outcome(exposure, bad, at);
+        }
+        self.label(event, bad, at)
     }
 
     /// Looks at what has become known by `now`, closes the drift stretch if it has lasted a bucket, and moves the alerts:
@@ -352,7 +361,7 @@ impl<E> Lifecycle<E> {
     /// Carries out the plan that [`plan_retrain`](Self::plan_retrain) made: fits a challenger on `train`, registers it, compares it
     /// with the champion on `gate`. If it passes it goes into shadow where that is configured (then
     /// [`end_shadow`](Self::end_shadow) decides), and otherwise is promoted at once: deployed in the champion's and all
-    /// challengers' place, the drift reference moved to its training data, detectors reset, the alerts on the models before it
+    /// challengers' place, the drift reference moved to the rows of `gate`, detectors reset, the alerts on the models before it
     /// ended. `approver` answers for the promotion; it must not be the trainer.
     ///
     /// The challenger takes over what people have decided about the champion: its costs, its reason codes, and of its bands that
@@ -406,7 +415,7 @@ impl<E> Lifecycle<E> {
         // Should they not fit the challenger, registration refuses it and says why.
         artifact.reasons = before.reasons;
         artifact.parent = Some(champion.version.clone());
-        let reference = ReferenceProfile::new(train, &training_scores, &self.config.profile)?;
+        let reference = ReferenceProfile::new(gate, &gate_scores, &self.config.profile)?;
         artifact.attach(ReferenceProfile::ATTACHMENT, reference.to_bytes())?;
         let registered = self.registry.register(&artifact, at)?;
         let challenger = registered.model.clone();

@@ -144,6 +144,18 @@ fn a_full_monitor_forgets_the_oldest_and_says_so() {
         assert!(Monitor::new(MonitorConfig { bucket, ..config }).is_err());
     }
     assert!(Monitor::new(MonitorConfig { max_unlabelled: 0, ..config }).is_err());
+    assert!(Monitor::new(MonitorConfig { max_unfiled: 0, ..config }).is_err());
+}
+
+#[test]
+fn who_finds_no_room_for_unfiled_predictions_files_them() {
+    let monitor = Monitor::new(MonitorConfig { max_unfiled: 8, ..Default::default() }).unwrap();
+    (0..100).for_each(|id| record(&monitor, &prediction(id, day(0), Some(0.5), id == 3)));
+    assert!((0..100).all(|id| matches!(monitor.label(id, false, day(1)), LabelJoin::Joined(_))));
+    assert_eq!(monitor.forgotten(), 0);
+    monitor.tick(day(1));
+    let stats = monitor.traffic().stats(None, None, day(0)..day(1));
+    assert_eq!((stats.count, stats.reviews), (100, 1));
 }
 
 #[test]

@@ -93,6 +93,26 @@ fn a_plan_needs_enough_different_evidence_labels_time_and_no_canary() {
 }
 
 #[test]
+fn a_plan_waits_until_as_much_of_its_training_rows_as_asked_for_lies_behind_the_change() {
+    let plan = |after: Duration, today: u64, alerts: &[Alert]| {
+        let config = RetrainConfig { train_after_change: after, ..RetrainConfig::default() };
+        RetrainLoop::new(config).unwrap().consider(&situation(alerts, day(today)))
+    };
+    // Held since day 30 and since day 33: the change came no later than day 30.
+    let mut alerts = firing(&["drift", "recall"]);
+    (alerts[0].since, alerts[1].since) = (day(33), day(30));
+    let until = day(30 + 4 + 7 + 7);
+    assert_eq!(waits(plan(days(4), 47, &alerts)), [Wait::Change { until }]);
+    let RetrainDecision::Plan(planned) = plan(days(4), 48, &alerts) else { panic!() };
+    assert_eq!(planned.train, day(27)..day(34));
+    assert!(matches!(plan(Duration::ZERO, 31, &alerts), RetrainDecision::Plan(_)));
+    let needed = vec![Wait::Evidence { firing: 0, needed: 1 }];
+    assert_eq!(waits(plan(days(4), 47, &[])), needed, "no evidence, no change");
+    let longer = RetrainConfig { train_after_change: days(8), ..RetrainConfig::default() };
+    assert!(RetrainLoop::new(longer).is_err());
+}
+
+#[test]
 fn plans_keep_to_cool_down_and_budget() {
     let config = RetrainConfig { budget: 3, budget_window: days(60), ..RetrainConfig::default() };
     let retrain = RetrainLoop::new(config).unwrap();

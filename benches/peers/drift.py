@@ -39,9 +39,9 @@ def nanos(make, params, values):
 if __name__ == "__main__":
     command = ["cargo", "bench", "--quiet", "--bench", "drift", "--", "speed"]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    ours = {line[:24].strip(): float(line[24:].split()[0]) for line in out.splitlines() if " ns" in line}
+    ours = {line[:40].strip(): float(line[40:]) for line in out.splitlines()[1:]}
     print(out)
     print(f"river {river.__version__}, called from Python; ns/update, and how many times ours")
     for name, (make, params) in PEERS.items():
         peer = nanos(make, params, VALUES[: 2000 if name == "KSWIN" else 100_000])
-        print(f"{name:<24} {peer:>12.1f} {peer / ours[name]:>10.1f}x")
+        print(f"{name:<40} {peer:>10.1f} {peer / ours[name]:>10.1f}x")

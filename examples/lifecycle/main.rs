@@ -30,7 +30,7 @@ use riskcycle::model::{
     GradientBoosting, GradientBoostingConfig, LogisticRegression, LogisticRegressionConfig,
     ModelExt, Trainer,
 };
-use riskcycle::monitor::{InMemoryPredictionLog, Metric};
+use riskcycle::monitor::Metric;
 use riskcycle::registry::{
     Artifact, DirectoryArtifactStore, Evidence, InMemoryRegistryLog, ModelRegistry, ModelVersion,
     RegistryConfig, RegistryLogEntry,
@@ -235,13 +235,9 @@ fn run(options: &Options) -> Result<()> {
     let alerting = AlertConfig { interval: days(1), group, ..AlertConfig::default() };
     let receivers = vec![Receiver::new("console", Arc::new(StderrAlertSink))];
     let parts = Parts {
-        features: plan,
-        registry: registry.clone(),
         router: Arc::new(HashRouter::new("card-fraud-1", &[800_000, 200_000])?),
-        recorder: None,
-        log: Arc::new(InMemoryPredictionLog::default()),
         alerts: AlertEngine::new(alerting, rules(), receivers)?,
-        clock: None,
+        ..Parts::in_memory(plan, registry.clone())
     };
     let retrain = RetrainConfig { cool_down: days(21), ..RetrainConfig::default() };
     let config = LifecycleConfig { retrain, ..LifecycleConfig::new(SLOT, "customer") };

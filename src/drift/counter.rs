@@ -12,6 +12,26 @@ pub(super) struct Counters {
     overflow: Box<[AtomicU32]>,
 }
 
+/// The counters of one call.
+pub(super) enum Adder<'a> {
+    Own(&'a mut [u32]),
+    Shared(&'a [AtomicU32]),
+}
+
+impl Adder<'_> {
+    /// Adds one.
+    #[inline]
+    pub(super) fn one(&mut self, counter: usize) {
+        match self {
+            // Saturating: 4 billion rows of one cell between two readings must not become none.
+            Adder::Own(counters) => counters[counter] = counters[counter].saturating_add(1),
+            Adder::Shared(counters) => {
+                counters[counter].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 impl Counters {
     pub(super) fn new(n: usize) -> Self {
         Counters {
@@ -20,25 +40,14 @@ impl Counters {
         }
     }
 
-    /// Adds one to each of some counters (each a first and perhaps a second), in a bounded number of steps whatever other
-    /// threads do. Those of one call are seen by a reader all or none, unless all copies were taken.
+    /// Hands `count` the counters to add to, in a bounded number of steps whatever other threads do. What one call adds is seen
+    /// by a reader all or not at all, unless all copies were taken.
     #[inline]
-    pub(super) fn add(&self, counters: impl Iterator<Item = (usize, Option<usize>)>) {
-        if let Some(mut shard) = self.shards.free() {
-            // Saturating: 4 billion rows of one cell between two readings must not become none.
-            counters.for_each(|(counter, second)| {
-                shard[counter] = shard[counter].saturating_add(1);
-                if let Some(second) = second {
-                    shard[second] = shard[second].saturating_add(1);
-                }
-            });
-            return;
+    pub(super) fn add(&self, count: impl FnOnce(&mut Adder<'_>)) {
+        match self.shards.free() {
+            Some(mut shard) => count(&mut Adder::Own(&mut shard)),
+            None => count(&mut Adder::Shared(&self.overflow)),
         }
-        counters.flat_map(|(counter, second)| [Some(counter), second]).flatten().for_each(
-            |counter| {
-                self.overflow[counter].fetch_add(1, Ordering::Relaxed);
-            },
-        );
     }
 
     /// The sums, and zero from here on.
@@ -64,7 +73,11 @@ mod tests {
         std::thread::scope(|scope| {
             let adders: Vec<_> = (0..12)
                 .map(|_| {
-                    scope.spawn(|| (0..5000).for_each(|_| counters.add([(0, Some(2))].into_iter())))
+                    scope.spawn(|| {
+                        (0..5000).for_each(|_| {
+                            counters.add(|adder| [0, 2].into_iter().for_each(|i| adder.one(i)))
+                        })
+                    })
                 })
                 .collect();
             while !adders.iter().all(|adder| adder.is_finished()) {

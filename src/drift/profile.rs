@@ -1,4 +1,4 @@
-//! The reference: how features and scores were distributed when the model was trained.
+//! The reference: how features and scores were distributed when the model was made.
 
 use std::collections::BTreeMap;
 
@@ -198,8 +198,11 @@ fn frequent_codes(sorted: &[f64], most: usize) -> Vec<f64> {
 }
 
 impl ReferenceProfile {
-    /// Profiles the rows a model was trained on and the scores it gives them, NaN for none. One pass over each column,
-    /// O(n log n) each.
+    /// Profiles the rows that live ones are to be held against and the scores that the model gives them, NaN for none. One pass
+    /// over each column, O(n log n) each.
+    ///
+    /// Features may be those of the training set. Its scores a model has seen the labels of: where it fits them closely, scores of
+    /// the same world seem to drift from the first live day on. Rows from after the training are the better reference.
     ///
     /// # Errors
     /// `InvalidInput` unless there is a score per row; `InvalidConfig` for numbers of bins out of range; `NotFound` for a

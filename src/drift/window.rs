@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 /// Share it by reference. Observing never waits, whatever other threads do, and does not allocate.
 ///
 /// # Cost
-/// A row is O(features × log bins): some 4 ns per feature. Memory: nine copies of 4 bytes × (bins + 3) × (features + 1) ×
+/// A row is O(features × log bins): 4 to 6 ns per feature. Memory: nine copies of 4 bytes × (bins + 3) × (features + 1) ×
 /// (segments + 1), 0.9 MB for 200 features on deciles and one segment; see [`memory`](Self::memory).
 #[derive(Debug)]
 pub struct DriftWindow {
@@ -69,13 +69,19 @@ impl DriftWindow {
         let start = self.start(segment)?;
         let outside = start + self.reference.n_cells();
         let mut gaps = Gaps::default();
-        let cells = self.finder.places(row).zip(outside..).map(|(place, outside)| {
-            gaps.missing += u32::from(place.missing);
-            gaps.unseen += u32::from(place.unseen);
-            (start + place.cell, place.outside.then_some(outside))
+        self.counters.add(|adder| {
+            for ((column, &value), outside) in self.finder.columns().iter().zip(row).zip(outside..)
+            {
+                let place = self.finder.place(column, value);
+                adder.one(start + place.cell);
+                if place.outside {
+                    adder.one(outside);
+                }
+                gaps.missing += u32::from(place.missing);
+                gaps.unseen += u32::from(place.unseen);
+            }
+            adder.one(outside + row.len());
         });
-        let rows = outside + row.len();
-        self.counters.add(cells.chain([(rows, None)]));
         Ok(gaps)
     }
 
@@ -86,7 +92,7 @@ impl DriftWindow {
     pub fn observe_score(&self, score: Option<f64>, segment: Option<usize>) -> Result<()> {
         let (start, column) = (self.start(segment)?, self.reference.score());
         let cell = column.cells.index(score.unwrap_or(f64::NAN));
-        self.counters.add([(start + column.offset + cell, None)].into_iter());
+        self.counters.add(|adder| adder.one(start + column.offset + cell));
         Ok(())
     }
 
@@ -96,7 +102,12 @@ impl DriftWindow {
     /// `InvalidInput` for a segment that the reference does not have.
     pub fn observe_label(&self, bad: bool, segment: Option<usize>) -> Result<()> {
         let labels = self.start(segment)? + segment_size(&self.reference) - EXTRA + 1;
-        self.counters.add([(labels, bad.then_some(labels + 1))].into_iter());
+        self.counters.add(|adder| {
+            adder.one(labels);
+            if bad {
+                adder.one(labels + 1);
+            }
+        });
         Ok(())
     }
 

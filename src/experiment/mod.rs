@@ -21,7 +21,7 @@
 //! };
 //! let now = Timestamp::from_date(2026, 1, 5);
 //! let experiment = Experiment::new(config, Signature::new("anna", "planned", now))?;
-//! let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default(), 4)?;
+//! let recorder = ExperimentRecorder::new(&experiment, RecorderConfig::default())?;
 //! experiment.start(Signature::new("bert", "approved", now))?;
 //!
 //! // A request: route, score, and count the exposure.

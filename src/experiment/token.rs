@@ -146,6 +146,11 @@ impl ExposureToken {
         self.arm
     }
 
+    /// What was known of the unit before the experiment.
+    pub fn covariate(&self) -> i32 {
+        self.covariate
+    }
+
     /// The phase that it was routed in.
     pub fn phase(&self) -> u16 {
         self.phase

@@ -25,7 +25,7 @@ pub use triangle::{Completeness, Estimate, LabelTriangle};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,15 +48,19 @@ pub struct MonitorConfig {
     pub label_delay: Duration,
     /// Whether a row whose label has not come by then is good, as with chargebacks; otherwise it is unknown.
     pub silence_is_good: bool,
-    /// Most predictions that wait for their label; the oldest are forgotten first.
+    /// Most predictions that wait for their label, about 100 bytes each; the oldest are forgotten first.
     pub max_unlabelled: usize,
+    /// Predictions that there is room for between two ticks or labels, 96 bytes each. Who finds it used up files what there is,
+    /// half a microsecond a prediction: make it larger where ticks are rare and a request must not wait for that.
+    pub max_unfiled: usize,
     /// How labels still to come are allowed for.
     pub outcomes: OutcomeConfig,
     /// Stretch over which the corrected bad rate is held against what scores promise.
     pub agreement: Duration,
 }
 
-/// Buckets of a day, labels after 7 days, silence unknown, a million waiting predictions (about 100 MB), 28 days of agreement.
+/// Buckets of a day, labels after 7 days, silence unknown, a million waiting predictions (about 100 MB) and 65,536 unfiled ones
+/// (6 MB), 28 days of agreement.
 impl Default for MonitorConfig {
     fn default() -> Self {
         MonitorConfig {
@@ -64,6 +68,7 @@ impl Default for MonitorConfig {
             label_delay: days(7),
             silence_is_good: false,
             max_unlabelled: 1_000_000,
+            max_unfiled: 65_536,
             outcomes: OutcomeConfig::default(),
             agreement: days(28),
         }
@@ -80,15 +85,23 @@ impl Default for MonitorConfig {
 /// those [`post`](Self::post)ed by others.
 ///
 /// # Concurrency
-/// Share it by reference. Recording never waits for anybody; the other calls take a short lock.
+/// Share it by reference. Recording never waits for anybody; the other calls take a lock for as long as they work.
 #[derive(Debug)]
 pub struct Monitor {
     config: MonitorConfig,
     traffic: Traffic,
-    inbox: Inbox<Seen>,
+    inbox: Inbox<Noted>,
     missed: AtomicU64,
     outcomes: Mutex<Outcomes>,
     board: Mutex<FindingBoard>,
+}
+
+/// A prediction as it was recorded, to be filed.
+#[derive(Debug)]
+struct Noted {
+    seen: Seen,
+    latency_nanos: u64,
+    gaps: Gaps,
 }
 
 #[derive(Debug, Default)]
@@ -127,19 +140,20 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 impl Monitor {
     /// # Errors
-    /// `InvalidConfig` for a bucket that is not 1 to 24 whole hours, no room for waiting predictions, or outcomes out of range.
+    /// `InvalidConfig` for a bucket that is not 1 to 24 whole hours, no room for predictions, or outcomes out of range.
     pub fn new(config: MonitorConfig) -> Result<Self> {
         let whole_hours = micros(config.bucket) % micros(HOUR) == 0;
-        if !(HOUR..=days(1)).contains(&config.bucket) || !whole_hours || config.max_unlabelled == 0
-        {
-            let reason = "bucket is 1 to 24 whole hours, max_unlabelled is positive";
+        let room = config.max_unlabelled > 0 && config.max_unfiled > 0;
+        if !(HOUR..=days(1)).contains(&config.bucket) || !whole_hours || !room {
+            let reason =
+                "bucket is 1 to 24 whole hours, max_unlabelled and max_unfiled are positive";
             return Err(Error::config("monitor", reason));
         }
         config.outcomes.check()?;
         Ok(Monitor {
             config,
             traffic: Traffic::new(),
-            inbox: Inbox::new(),
+            inbox: Inbox::new(config.max_unfiled),
             missed: AtomicU64::new(0),
             outcomes: Mutex::default(),
             board: Mutex::default(),
@@ -156,28 +170,31 @@ impl Monitor {
         &self.traffic
     }
 
-    /// Counts a prediction, how long it took and what its row lacked, and waits for its label.
+    /// Notes a prediction, how long it took and what its row lacked, to be counted and to wait for its label from the next
+    /// [`tick`](Self::tick) or label on.
     ///
-    /// Does not wait for other threads and reads no clock. Does not allocate, unless 65,536 predictions have come since the last
-    /// label or [`tick`](Self::tick): then whoever finds the room used up files them. Where predictions come faster than one thread
-    /// files them, some millions a second, a prediction may be left out of the join, and is then counted as
-    /// [`forgotten`](Self::forgotten); traffic counts it all the same.
+    /// # Concurrency
+    /// Does not wait for other threads and reads no clock.
+    ///
+    /// # Cost
+    /// Some 20 ns, without allocating. Once there is [no more room](MonitorConfig::max_unfiled) it files what was noted, and
+    /// allocates. Should another thread be at that and the room be used up again meanwhile, at several million predictions a
+    /// second, a prediction is counted in the traffic, left out of the join, and counted as [`forgotten`](Self::forgotten).
     pub fn record(&self, prediction: &Prediction, latency: Duration, gaps: Gaps) {
         let Prediction { id, at, ref model, score, decision, .. } = *prediction;
-        let outcome = match score {
-            Some(score) => Outcome::Scored { score, decision },
-            None => Outcome::Fallback(decision),
-        };
-        self.traffic.series(model, None).record(&Answer { at, outcome, latency, gaps });
         let seen = Seen { id, at, model: model.clone(), score, decision };
-        if let Err(seen) = self.inbox.put(seen) {
+        let latency_nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        if let Err(noted) = self.inbox.put(Noted { seen, latency_nanos, gaps }) {
             match self.outcomes.try_lock() {
-                Ok(mut outcomes) => self.look_into(&mut outcomes, Some(seen)),
+                Ok(mut outcomes) => self.file(&mut outcomes, Some(noted)),
                 Err(TryLockError::Poisoned(poisoned)) => {
-                    self.look_into(&mut poisoned.into_inner(), Some(seen));
+                    self.file(&mut poisoned.into_inner(), Some(noted));
                 }
                 // Somebody is at it: the next one will find room.
-                Err(TryLockError::WouldBlock) => drop(self.missed.fetch_add(1, Ordering::Relaxed)),
+                Err(TryLockError::WouldBlock) => {
+                    self.traffic.series(model, None).record(&noted.answer());
+                    self.missed.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -222,8 +239,8 @@ impl Monitor {
     /// that ended by `now`, outcomes of days whose labels are due by `now`. Call it every few seconds where rules look
     /// at traffic, and at least once a day.
     pub fn tick(&self, now: Timestamp) -> Vec<Finding> {
-        self.traffic.tick(now);
         let mut outcomes = self.outcomes();
+        self.traffic.tick(now);
         let Outcomes { ledgers, told, judged, .. } = &mut *outcomes;
         let Some(first) = ledgers.values().filter_map(OutcomeLedger::first_day).min() else {
             return Vec::new();
@@ -257,29 +274,49 @@ impl Monitor {
 
     /// Takes down what was found of a version that no longer answers, and forgets its traffic. Labels that still come are counted.
     pub fn retire(&self, model: &ModelRef) {
+        drop(self.outcomes()); // what was noted of it is filed, and does not bring it back
         self.traffic.retire(model);
         self.board().retire(model);
     }
 
-    fn look_into(&self, outcomes: &mut Outcomes, last: Option<Seen>) {
+    /// Counts what was noted, and `last` behind it.
+    fn file(&self, outcomes: &mut Outcomes, last: Option<Noted>) {
         let config = &self.config;
-        let mut take = |seen: Seen| {
+        // Neighbours are most often of one version.
+        let mut series: Option<(ModelRef, Arc<TrafficSeries>)> = None;
+        let mut file = |noted: Noted| {
+            let (answer, Noted { seen, .. }) = (noted.answer(), noted);
+            let same = series.take().filter(|(model, _)| *model == seen.model);
+            let new = || (seen.model.clone(), self.traffic.series(&seen.model, None));
+            series.insert(same.unwrap_or_else(new)).1.record(&answer);
             outcomes.ledger(&seen.model, config).predicted(seen.at, seen.score, seen.decision);
             outcomes.waiting.put(seen, config.max_unlabelled);
         };
-        self.inbox.empty(&mut take);
-        last.into_iter().for_each(take);
+        self.inbox.empty(&mut file);
+        last.into_iter().for_each(file);
     }
 
     /// The outcomes with everything that was recorded until now.
     fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.look_into(&mut outcomes, None);
+        self.file(&mut outcomes, None);
         outcomes
     }
 
     fn board(&self) -> MutexGuard<'_, FindingBoard> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Noted {
+    /// As traffic counts it.
+    fn answer(&self) -> Answer {
+        let Seen { at, score, decision, .. } = self.seen;
+        let outcome = match score {
+            Some(score) => Outcome::Scored { score, decision },
+            None => Outcome::Fallback(decision),
+        };
+        Answer { at, outcome, latency: Duration::from_nanos(self.latency_nanos), gaps: self.gaps }
     }
 }
 

@@ -129,7 +129,8 @@ impl Monitoring {
     /// # Errors
     /// `SchemaMismatch` if the row has another width than the reference; nothing is counted then.
     pub fn record(&self, prediction: &Prediction, row: &[f64], latency: Duration) -> Result<()> {
-        let watch = self.watch();
+        // Held rather than copied: nobody but `rebase` waits for it.
+        let watch = self.watch.read().unwrap_or_else(PoisonError::into_inner);
         let gaps = watch.window.observe_row(row, None)?;
         watch.open(self.monitor.config().bucket_start(prediction.at));
         if prediction.model == watch.champion {

@@ -69,7 +69,7 @@ pub enum RetrainEvent {
         /// Having passed, it scores live requests beside the champion until then, and answers none; `None` for no further test.
         shadow_until: Option<Timestamp>,
     },
-    /// It took the champion's place; the reference for drift is its training data, detectors are reset, alerts on the versions
+    /// It took the champion's place; the reference for drift comes with it, detectors are reset, alerts on the versions
     /// before it have ended.
     Promoted {
         /// It.

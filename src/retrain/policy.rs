@@ -22,6 +22,10 @@ pub struct RetrainConfig {
     pub min_evidence: usize,
     /// Length of the training stretch.
     pub train: Duration,
+    /// How much of the training stretch must lie behind the change, which came no later than the first of the evidence began
+    /// to hold. Zero trains at once, on what the champion was trained on but for its latest days; the whole of
+    /// [`train`](Self::train) waits until nothing of the old world is left in it.
+    pub train_after_change: Duration,
     /// Length of the stretch on which challenger and champion are compared; it lies behind the training stretch.
     pub gate: Duration,
     /// Time that labels take: no later event is used.
@@ -41,14 +45,15 @@ pub struct RetrainConfig {
     pub shadow: Duration,
 }
 
-/// Any one firing rule; train on a week, compare on the week after it, labels after 7 days; at most one plan in 14 days and 4
-/// in 90; 1,000 labels with 30 bad rows; no shadow.
+/// Any one firing rule; train at once, on a week, compare on the week after it, labels after 7 days; at most one plan in 14 days
+/// and 4 in 90; 1,000 labels with 30 bad rows; no shadow.
 impl Default for RetrainConfig {
     fn default() -> Self {
         RetrainConfig {
             evidence: Vec::new(),
             min_evidence: 1,
             train: days(7),
+            train_after_change: Duration::ZERO,
             gate: days(7),
             label_delay: days(7),
             cool_down: days(14),
@@ -96,6 +101,11 @@ pub enum Wait {
         /// So many are asked for.
         needed: usize,
     },
+    /// Too little of the training stretch lies behind the change.
+    Change {
+        /// From then on enough does.
+        until: Timestamp,
+    },
     /// The last plan is not long enough ago.
     CoolDown {
         /// From then on it is.
@@ -123,6 +133,9 @@ impl RetrainConfig {
     pub(super) fn check(&self) -> Result<()> {
         if micros(self.train) == 0 || micros(self.gate) == 0 {
             return Err(Error::config("retrain", "train and gate must have a length"));
+        }
+        if self.train_after_change > self.train {
+            return Err(Error::config("retrain", "train_after_change is longer than train"));
         }
         if self.min_evidence == 0 || self.budget == 0 {
             return Err(Error::config("retrain", "min_evidence and budget must be positive"));
@@ -164,6 +177,10 @@ impl RetrainConfig {
         let needed = self.min_evidence;
         wait(firing < needed, Wait::Evidence { firing, needed });
         wait(busy, Wait::Busy);
+        if let Some(change) = evidence.iter().map(|of| of.since).min() {
+            let until = change.plus(self.train_after_change).plus(self.gate).plus(self.label_delay);
+            wait(micros(self.train_after_change) > 0 && now < until, Wait::Change { until });
+        }
         if let Some(last) = plans.last() {
             let until = last.plus(self.cool_down);
             wait(now < until, Wait::CoolDown { until });
@@ -189,6 +206,7 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Wait::Evidence { firing, needed } => write!(f, "{firing} of {needed} rules fire"),
+            Wait::Change { until } => write!(f, "labels from behind the change until {until}"),
             Wait::CoolDown { until } => write!(f, "cooling down until {until}"),
             Wait::Budget { until } => write!(f, "no plan is left until {until}"),
             Wait::Labels { labels, bad } => write!(f, "only {labels} labels with {bad} bad rows"),

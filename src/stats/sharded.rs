@@ -15,28 +15,38 @@ pub(crate) struct Sharded<T> {
 #[repr(align(128))]
 struct Copy<T>(Mutex<T>);
 
-const COPIES: usize = 8;
-
 impl<T> Sharded<T> {
+    /// Number of copies.
+    pub(crate) const COPIES: usize = 8;
+
     pub(crate) fn new(make: impl Fn() -> T) -> Self {
-        Sharded { copies: (0..COPIES).map(|_| Copy(Mutex::new(make()))).collect() }
+        Sharded { copies: (0..Self::COPIES).map(|_| Copy(Mutex::new(make()))).collect() }
     }
 
     /// A copy that no other thread holds, without waiting; `None` if all are held.
     #[inline]
     pub(crate) fn free(&self) -> Option<MutexGuard<'_, T>> {
+        self.free_where(|_| true)
+    }
+
+    /// A copy that no other thread holds and that fits, without waiting; `None` if there is none.
+    #[inline]
+    pub(crate) fn free_where(&self, fits: impl Fn(&T) -> bool) -> Option<MutexGuard<'_, T>> {
         let first = thread_number();
-        (0..COPIES).find_map(|i| match self.copies[(first + i) % COPIES].0.try_lock() {
-            Ok(copy) => Some(copy),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+        (0..Self::COPIES).find_map(|i| {
+            let copy = match self.copies[(first + i) % Self::COPIES].0.try_lock() {
+                Ok(copy) => copy,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return None,
+            };
+            fits(&copy).then_some(copy)
         })
     }
 
     /// A copy, one that is free if there is one.
     #[inline]
     pub(crate) fn any(&self) -> MutexGuard<'_, T> {
-        self.free().unwrap_or_else(|| lock(&self.copies[thread_number() % COPIES]))
+        self.free().unwrap_or_else(|| lock(&self.copies[thread_number() % Self::COPIES]))
     }
 
     /// Every copy in turn.

@@ -137,8 +137,12 @@ impl ExperimentStatistics {
         }
         page.labelled |= bit;
         page.bad |= if bad { bit } else { 0 };
+        let exposed = page.exposed & bit != 0;
         let day = day_of(token.at);
-        self.join_unit(token, day, bad);
+        // The exposure has said already all that a good label would say of the unit.
+        if bad || !exposed {
+            self.join_unit(token, day, bad);
+        }
         if token.moved() {
             self.counters.moved += 1;
             return Recorded::Counted;

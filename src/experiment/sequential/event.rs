@@ -12,7 +12,10 @@ use crate::stats::special::{bisect, ln_beta, ln_beta_upper};
 /// Counts of several phases, each with its own share, multiply. Cost: O(phases).
 ///
 /// Valid for events that are independent given the arm: first events per unit, or discordant rows with share ½ (a
-/// sequential McNemar test).
+/// sequential McNemar test). Independence of the rows is that test's own assumption: where a few customers make many of the
+/// rows that champion and challenger judge differently, their rows come together, E grows faster than it may, and the stated α
+/// does not hold. Compare by [`ConfidenceSequence`](crate::experiment::Inference::ConfidenceSequence) then, whose errors are
+/// those of the variance buckets, and count customers as wholes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventProcess {
     strength: f64,
