@@ -51,6 +51,7 @@ mod history;
 mod online;
 mod plan;
 mod replay;
+mod sweep;
 mod window;
 pub mod store;
 

@@ -6,6 +6,7 @@ use crate::event::EventSchema;
 use crate::feature::accumulator::{AccumulatorPlan, MEASURES};
 use crate::feature::definition::{FeatureSet, Source};
 use crate::feature::expression::Operation;
+use crate::feature::sweep::MAX_TERMS;
 use crate::feature::window::{WindowColumn, WindowPlan};
 use crate::ids::EntityKey;
 use crate::schema::FeatureSchema;
@@ -99,11 +100,11 @@ impl StreamPlan {
         MEASURES + self.measures.len()
     }
 
-    /// Whether the batch kernel can do it: every event counts and sums are all that is needed.
+    /// Whether the batch kernel can do it: sums are all that is needed, and not too many.
     pub(super) fn is_additive(&self) -> bool {
         let as_arrived =
             |m: &Measure| matches!(m, Measure::Bad { as_arrived: true } | Measure::Labelled);
-        self.only.is_empty()
+        self.windows.iter().all(|window| window.terms.len() <= MAX_TERMS)
             && !self.measures.iter().any(as_arrived)
             && self.columns.iter().all(WindowColumn::is_additive)
     }
