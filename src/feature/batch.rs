@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::frame::FeatureFrame;
+use crate::feature::key_hash::KeyHashBuilder;
 use crate::feature::plan::{FeaturePlan, StreamPlan};
 use crate::feature::replay::{Arrivals, LabelArrival};
 use crate::feature::sweep::{Ledger, SweepTask};
@@ -42,9 +42,8 @@ impl<E: Sync> FeaturePlan<E> {
         let arrivals = Arrivals::new(arrivals, events.len())?;
         let groups = map(&self.streams, |stream| Groups::of(self, stream, events, &timeline));
         let prepared: Vec<(&StreamPlan, &Groups)> = self.streams.iter().zip(&groups).collect();
-        let ledgers = map(&prepared, |&(stream, groups)| {
-            Ledger::of(self, stream, groups, events, &timeline)
-        });
+        let ledgers =
+            map(&prepared, |&(stream, groups)| Ledger::of(self, stream, groups, events, &timeline));
 
         let mut columns = self.sweep(&ledgers, &timeline);
         for ((stream, groups), ledger) in prepared.into_iter().zip(&ledgers) {

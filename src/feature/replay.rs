@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::batch::Groups;
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
+use crate::feature::key_hash::KeyHashBuilder;
 use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
 use crate::ids::EntityKey;
 use crate::parallel::map;

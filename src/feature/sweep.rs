@@ -81,7 +81,8 @@ impl<'a> Ledger<'a> {
                 columns: Vec::new(),
             }));
             for plan in self.stream.columns.iter().filter(|plan| plan.window == w) {
-                let column = columns[plan.column].take().expect("each column belongs to one window");
+                let column =
+                    columns[plan.column].take().expect("each column belongs to one window");
                 for (task, part) in tasks[at..].iter_mut().zip(column.chunks_mut(length)) {
                     task.columns.push((plan, part));
                 }
@@ -166,8 +167,7 @@ impl SweepTask<'_, '_> {
                 count: state[0] as u64,
                 sums: &state[1..],
                 accumulators: &[],
-                first: None,
-                last: None,
+                ends: None,
                 own: &[],
             };
             for (column, values) in &mut self.columns {

@@ -1,36 +1,49 @@
 //! One key's events and where its windows stand in them: the state machine that runs live and replays history.
 
-use crate::codec::Reader;
-use crate::error::{Error, Result};
-use crate::feature::accumulator::{Accumulator, AccumulatorPlan, Entry, MEASURES};
-use crate::feature::online::LabelOutcome;
-use crate::feature::plan::{Measure, StreamPlan};
-use crate::feature::window::{Term, View};
+mod bytes;
+mod events;
+mod fold;
+mod forget;
+mod held;
+mod label;
+mod peek;
+
+use crate::feature::accumulator::{Accumulator, AccumulatorPlan};
+use crate::feature::plan::StreamPlan;
+use crate::feature::window::{Ends, View};
+use events::KeptEvents;
+use fold::Fold;
+use held::Held;
 
 /// Events in (time, id) order, numbered from the key's first on, with the state of every window at the last reading.
 ///
 /// For each window, the events numbered `low..high` are inside; those before have left it, those after have not come into
-/// view. A lifetime window never lets an event go, and so does not need it kept.
+/// view. A window that folds needs an event no longer than it takes to enter, and as long as a late one may come before it.
 #[derive(Debug, Clone)]
 pub(super) struct KeyHistory {
-    /// Number of the oldest event kept.
-    first: u64,
-    /// Where it stands in `events`.
-    start: usize,
-    events: Vec<i64>,
+    events: KeptEvents,
+    /// Time of the latest event that was kept once and has left every window.
+    gone: i64,
     last_read: (i64, i64),
-    /// The last event or the last reading, whichever is later: most events come after it, and need not look further.
-    latest: (i64, i64),
-    windows: Vec<WindowState>,
+    windows: Box<[WindowState]>,
     /// Of all windows, one after the other.
-    sums: Vec<i128>,
-    accumulators: Vec<Accumulator>,
+    sums: Box<[i128]>,
+    accumulators: Box<[Accumulator]>,
+    /// Of the windows that fold, in order.
+    folds: Box<[Fold]>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// Numbers of events, and the times at which something happens next: most readings need not look at an event to know that
+/// it stays where it is.
+#[derive(Debug, Clone, Copy)]
 struct WindowState {
+    /// Of a window that folds: nothing.
     low: u64,
     high: u64,
+    /// Time of the event `low`; the end of time if the window is empty.
+    oldest: i64,
+    /// Time of the event `high`; the end of time if none waits.
+    next: i64,
 }
 
 /// What became of an event offered to a history.
@@ -42,65 +55,42 @@ pub(super) enum Inserted {
 
 impl KeyHistory {
     pub(super) fn new(stream: &StreamPlan) -> Self {
-        let start = |&(window, plan): &(usize, AccumulatorPlan)| {
-            plan.start(stream.windows[window].is_lifetime())
-        };
+        let state = WindowState { low: 0, high: 0, oldest: i64::MAX, next: i64::MAX };
+        let folding = stream.windows.iter().filter(|window| window.folds());
+        let start =
+            |&(window, plan): &(usize, AccumulatorPlan)| plan.start(stream.windows[window].folds());
         KeyHistory {
-            first: 0,
-            start: 0,
-            events: Vec::new(),
+            events: KeptEvents::new(stream.entry_len()),
+            gone: i64::MIN,
             last_read: (i64::MIN, i64::MIN),
-            latest: (i64::MIN, i64::MIN),
-            windows: vec![WindowState::default(); stream.windows.len()],
-            sums: vec![0; stream.windows.iter().map(|window| window.terms.len()).sum()],
+            windows: vec![state; stream.windows.len()].into(),
+            sums: vec![0; stream.windows.iter().map(|window| window.terms.len()).sum()].into(),
             accumulators: stream.accumulators.iter().map(start).collect(),
+            folds: folding.map(|_| Fold::new()).collect(),
         }
     }
 
+    /// Makes room for so many events.
+    pub(super) fn reserve(&mut self, events: u64) {
+        self.events.reserve(events);
+    }
+
     /// Number of events kept.
-    pub(super) fn n_events(&self, stream: &StreamPlan) -> u64 {
-        ((self.events.len() - self.start) / stream.entry_len()) as u64
-    }
-
-    fn end(&self, stream: &StreamPlan) -> u64 {
-        self.first + self.n_events(stream)
-    }
-
-    #[inline]
-    fn entry(&self, stream: &StreamPlan, event: u64) -> &Entry {
-        let length = stream.entry_len();
-        let at = self.start + (event - self.first) as usize * length;
-        &self.events[at..at + length]
-    }
-
-    #[inline]
-    fn order(&self, stream: &StreamPlan, event: u64) -> (i64, i64) {
-        let entry = self.entry(stream, event);
-        (entry[0], entry[1])
+    pub(super) fn n_events(&self) -> u64 {
+        self.events.n()
     }
 
     /// The latest moment that the history knows of: its last event or the last reading.
     pub(super) fn latest(&self) -> (i64, i64) {
-        self.latest
+        self.events.last().map_or(self.last_read, |last| last.max(self.last_read))
     }
 
     pub(super) fn last_read(&self) -> (i64, i64) {
         self.last_read
     }
 
-    /// Number of the first event for which `before` does not hold; it must hold for a beginning of the history.
-    fn partition(&self, stream: &StreamPlan, before: impl Fn((i64, i64)) -> bool) -> u64 {
-        let (mut low, mut high) = (self.first, self.end(stream));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if before(self.order(stream, middle)) { low = middle + 1 } else { high = middle }
-        }
-        low
-    }
-
-    pub(super) fn contains(&self, stream: &StreamPlan, order: (i64, i64)) -> bool {
-        let place = self.partition(stream, |other| other < order);
-        place < self.end(stream) && self.order(stream, place) == order
+    pub(super) fn contains(&self, order: (i64, i64)) -> bool {
+        self.events.find(order).is_some()
     }
 
     /// Puts an event into its place. One that comes after all others, as nearly all do, is O(1).
@@ -110,73 +100,95 @@ impl KeyHistory {
         order: (i64, i64),
         measures: &[i64],
     ) -> Inserted {
-        if order > self.latest {
-            self.latest = order;
-            self.events.extend([order.0, order.1]);
-            self.events.extend_from_slice(measures);
+        if order > self.latest() {
+            self.events.push(order, measures);
+            for state in &mut self.windows {
+                state.next = state.next.min(order.0);
+            }
             return Inserted::New;
         }
-        if self.contains(stream, order) {
+        if self.contains(order) {
             return Inserted::Duplicate;
         }
-        let place = self.partition(stream, |other| other < order);
-        let at = self.start + (place - self.first) as usize * stream.entry_len();
-        let entry = [order.0, order.1].into_iter().chain(measures.iter().copied());
-        self.events.splice(at..at, entry);
-        self.make_room(stream, place);
+        let event = self.events.partition(|other| other < order);
+        self.events.insert(event, order, measures);
+        self.make_room(stream, event);
         Inserted::New
     }
 
-    /// Brings the windows in line with an event that was put in at number `place`, as of the last reading.
-    fn make_room(&mut self, stream: &StreamPlan, place: u64) {
-        let order = self.order(stream, place);
+    /// Brings the windows in line with an event that was put in under a number, as of the last reading.
+    fn make_room(&mut self, stream: &StreamPlan, event: u64) {
+        let order = self.events.order(event);
         for (w, window) in stream.windows.iter().enumerate() {
-            let state = &mut self.windows[w];
-            let left = !window.is_lifetime() && order.0 <= window.start(self.last_read.0);
-            let entered = window.enters(order, self.last_read);
-            if entered {
-                state.high += 1;
-                state.low += u64::from(left);
-            }
-            if entered && !left {
-                self.add(stream, w, place, 1);
-            }
-            // Numbers behind the place have moved, and candidates may have been beaten.
-            if entered && !window.is_lifetime() {
-                self.rebuild(stream, w);
-            }
-        }
-    }
-
-    /// Adds an event to a window's sums (or takes it out for a `sign` of −1), and to what a lifetime accumulates.
-    #[inline]
-    fn add(&mut self, stream: &StreamPlan, w: usize, event: u64, sign: i128) {
-        let length = stream.entry_len();
-        let at = self.start + (event - self.first) as usize * length;
-        let entry = &self.events[at..at + length];
-        let window = &stream.windows[w];
-        for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
-            *sum += sign * term.of(|measure| entry[MEASURES + measure]);
-        }
-        if window.is_lifetime() {
-            for (accumulator, &(of, plan)) in self.accumulators.iter_mut().zip(&stream.accumulators)
-            {
-                if of == w {
-                    accumulator.add(plan, event, entry);
+            if window.enters(order, self.last_read) {
+                self.windows[w].high += 1;
+                match window.fold {
+                    Some(f) => self.fold_late(stream, w, f, event),
+                    None if order.0 <= window.start(self.last_read.0) => self.windows[w].low += 1,
+                    None => {
+                        self.book(stream, w, event, 1);
+                        // Numbers behind it have moved, and candidates may have been beaten.
+                        self.rebuild(stream, w);
+                    }
                 }
             }
+            self.look(stream, w);
         }
     }
 
-    /// Reads a moving window's accumulators again from its events.
-    fn rebuild(&mut self, stream: &StreamPlan, w: usize) {
-        let WindowState { low, high } = self.windows[w];
-        for (a, &(of, plan)) in stream.accumulators.iter().enumerate() {
-            if of == w {
-                let mut fresh = plan.start(false);
-                (low..high).for_each(|event| fresh.add(plan, event, self.entry(stream, event)));
-                self.accumulators[a] = fresh;
+    /// Takes an event that came late into a window that folds, and into its tile if those around it are there already.
+    fn fold_late(&mut self, stream: &StreamPlan, w: usize, f: usize, event: u64) {
+        let window = &stream.windows[w];
+        if self.folds[f].sees(window, self.events.time(event)) {
+            self.folds[f].count += 1;
+            self.book(stream, w, event, 1);
+            self.accumulate(stream, w, event, true);
+        }
+        let fold = &mut self.folds[f];
+        if event < fold.folded {
+            if !fold.is_untiled(window) {
+                fold.add(stream, w, self.events.entry(event));
             }
+            fold.folded += 1;
+        }
+    }
+
+    /// Looks up what happens next to a window.
+    fn look(&mut self, stream: &StreamPlan, w: usize) {
+        let state = &mut self.windows[w];
+        state.next = self.events.time(state.high);
+        let holds = !stream.windows[w].folds() && state.low < state.high;
+        state.oldest = if holds { self.events.time(state.low) } else { i64::MAX };
+    }
+
+    /// Adds an event to a window's sums, or takes it out for a `sign` of −1.
+    #[inline]
+    fn book(&mut self, stream: &StreamPlan, w: usize, event: u64, sign: i128) {
+        let window = &stream.windows[w];
+        let entry = self.events.entry(event);
+        for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
+            *sum += sign * term.of_entry(entry);
+        }
+    }
+
+    /// Lets an event enter or leave a window's accumulators.
+    fn accumulate(&mut self, stream: &StreamPlan, w: usize, event: u64, enters: bool) {
+        let entry = self.events.entry(event);
+        for (a, plan) in stream.accumulators_of(w) {
+            match enters {
+                true => self.accumulators[a].add(plan, event, entry),
+                false => self.accumulators[a].remove(plan, event, entry),
+            }
+        }
+    }
+
+    /// Reads the accumulators of a window whose events are kept again from them.
+    fn rebuild(&mut self, stream: &StreamPlan, w: usize) {
+        let WindowState { low, high, .. } = self.windows[w];
+        for (a, plan) in stream.accumulators_of(w) {
+            let mut fresh = plan.start(false);
+            (low..high).for_each(|event| fresh.add(plan, event, self.events.entry(event)));
+            self.accumulators[a] = fresh;
         }
     }
 
@@ -190,306 +202,106 @@ impl KeyHistory {
         out: &mut impl FnMut(usize, f64),
     ) {
         debug_assert!(asking >= self.last_read);
-        let end = self.end(stream);
         for (w, window) in stream.windows.iter().enumerate() {
-            let WindowState { mut low, mut high } = self.windows[w];
-            let moving = !window.is_lifetime();
-            while high < end && window.enters(self.order(stream, high), asking) {
-                self.add(stream, w, high, 1);
-                if moving {
-                    self.accumulate(stream, w, high, true);
-                }
-                high += 1;
+            if self.windows[w].next <= window.end(asking.0) {
+                self.enter(stream, w, asking);
             }
             let start = window.start(asking.0);
-            while moving && low < high && self.entry(stream, low)[0] <= start {
-                self.add(stream, w, low, -1);
-                self.accumulate(stream, w, low, false);
-                low += 1;
-            }
-            self.windows[w] = WindowState { low, high };
-        }
-        self.last_read = asking;
-        self.latest = self.latest.max(asking);
-        self.finish(stream, &self.windows, &self.sums, &self.accumulators, asking, own, out);
-    }
-
-    /// Lets an event enter or leave a moving window's accumulators.
-    fn accumulate(&mut self, stream: &StreamPlan, w: usize, event: u64, enters: bool) {
-        if stream.accumulators.is_empty() {
-            return;
-        }
-        let length = stream.entry_len();
-        let at = self.start + (event - self.first) as usize * length;
-        let entry = &self.events[at..at + length];
-        for (accumulator, &(of, plan)) in self.accumulators.iter_mut().zip(&stream.accumulators) {
-            match (of == w, enters) {
-                (true, true) => accumulator.add(plan, event, entry),
-                (true, false) => accumulator.remove(plan, event, entry),
+            match window.fold {
+                None if self.windows[w].oldest <= start => self.leave(stream, w, start),
+                Some(f) if self.folds[f].start < start => self.step(stream, w, f, start),
                 _ => {}
             }
         }
+        self.last_read = asking;
+        let contents =
+            |w, ends| (self.count(stream, w), if ends { self.ends(stream, w) } else { None });
+        finish(stream, contents, (&self.sums, &self.accumulators), asking, own, out);
     }
 
-    /// As [`read`](Self::read), for any moment and without moving on: O(events in the windows). `false` if a lifetime
-    /// window is asked about a moment before the last reading, which it can no longer tell.
-    pub(super) fn peek(
-        &self,
-        stream: &StreamPlan,
-        asking: (i64, i64),
-        own: &[i64],
-        out: &mut impl FnMut(usize, f64),
-    ) -> bool {
-        if self.latest == (i64::MIN, i64::MIN) {
-            // Nothing has ever been put in or read: the state is that of every moment, and need not be copied.
-            let (windows, sums) = (&self.windows, &self.sums);
-            self.finish(stream, windows, sums, &self.accumulators, asking, own, out);
-            return true;
+    fn enter(&mut self, stream: &StreamPlan, w: usize, asking: (i64, i64)) {
+        let window = &stream.windows[w];
+        let WindowState { low, mut high, oldest, .. } = self.windows[w];
+        let before = high;
+        while high < self.events.end() && window.enters(self.events.order(high), asking) {
+            self.book(stream, w, high, 1);
+            if !stream.accumulators.is_empty() {
+                self.accumulate(stream, w, high, true);
+            }
+            high += 1;
         }
-        let end = self.end(stream);
-        let (mut windows, mut sums) = (self.windows.clone(), self.sums.clone());
-        let mut accumulators = self.accumulators.clone();
-        for (w, window) in stream.windows.iter().enumerate() {
-            let here = window.sums();
-            let entered = |event| window.enters(event, asking);
-            let high = self.partition(stream, entered).max(self.first);
-            let mut from = windows[w].high;
-            if window.is_lifetime() {
-                if asking < self.last_read {
-                    return false;
-                }
-                windows[w].high = high.max(from).min(end.max(from));
-            } else {
-                let start = window.start(asking.0);
-                let low = self.partition(stream, |(time, _)| time <= start);
-                windows[w] = WindowState { low: low.min(high), high };
-                from = windows[w].low;
-                sums[here.clone()].fill(0);
-            }
-            let plans = || stream.accumulators.iter().enumerate().filter(|(_, (of, _))| *of == w);
-            if !window.is_lifetime() {
-                plans().for_each(|(a, (_, plan))| accumulators[a] = plan.start(false));
-            }
-            for event in from..windows[w].high {
-                let entry = self.entry(stream, event);
-                for (sum, term) in sums[here.clone()].iter_mut().zip(&window.terms) {
-                    *sum += term.of(|measure| entry[MEASURES + measure]);
-                }
-                plans().for_each(|(a, (_, plan))| accumulators[a].add(*plan, event, entry));
-            }
+        let mut state = WindowState { low, high, oldest, next: self.events.time(high) };
+        match window.fold {
+            Some(f) => self.folds[f].count += high - before,
+            None if low == before && high > before => state.oldest = self.events.time(low),
+            None => {}
         }
-        self.finish(stream, &windows, &sums, &accumulators, asking, own, out);
-        true
+        self.windows[w] = state;
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of a state, borrowed apart from the events
-    fn finish(
-        &self,
-        stream: &StreamPlan,
-        windows: &[WindowState],
-        sums: &[i128],
-        accumulators: &[Accumulator],
-        asking: (i64, i64),
-        own: &[i64],
-        out: &mut impl FnMut(usize, f64),
-    ) {
-        for column in &stream.columns {
-            let w = column.window;
-            let WindowState { low, high } = windows[w];
-            let (mut first, mut last): (Option<&Entry>, Option<&Entry>) = (None, None);
-            if column.needs_ends() {
-                let ends =
-                    stream.accumulators.iter().position(|a| *a == (w, AccumulatorPlan::Ends));
-                match ends.map(|ends| &accumulators[ends]) {
-                    Some(Accumulator::Ends { first: f, last: l }) => {
-                        (first, last) = (Some(f.as_slice()), Some(l.as_slice()));
-                    }
-                    _ if low < high => {
-                        first = Some(self.entry(stream, low));
-                        last = Some(self.entry(stream, high - 1));
-                    }
-                    _ => {}
-                }
+    fn leave(&mut self, stream: &StreamPlan, w: usize, start: i64) {
+        let WindowState { mut low, high, next, .. } = self.windows[w];
+        while low < high && self.events.entry(low)[0] <= start {
+            self.book(stream, w, low, -1);
+            if !stream.accumulators.is_empty() {
+                self.accumulate(stream, w, low, false);
             }
-            let view = View {
-                at: asking.0,
-                count: high - low,
-                sums: &sums[stream.windows[w].sums()],
-                accumulators,
-                first,
-                last,
-                own,
-            };
-            out(column.column, column.finish(&view));
+            low += 1;
+        }
+        let oldest = if low < high { self.events.time(low) } else { i64::MAX };
+        self.windows[w] = WindowState { low, high, oldest, next };
+    }
+
+    /// Moves the start of a window that folds: what it holds is put together again from its tiles.
+    fn step(&mut self, stream: &StreamPlan, w: usize, f: usize, start: i64) {
+        self.folds[f].start = start;
+        let mut held = Held::of(stream, w);
+        held.gather(stream, w, self, f, start, self.windows[w].high);
+        self.folds[f].count = held.count;
+        self.sums[stream.windows[w].sums()].copy_from_slice(&held.sums);
+        for ((a, _), accumulator) in stream.accumulators_of(w).zip(held.accumulators) {
+            self.accumulators[a] = accumulator;
         }
     }
 
-    /// Forgets events that no window can see any more, not even for an event that comes `lateness` late.
-    pub(super) fn evict(&mut self, stream: &StreamPlan, lateness: i64) {
-        let needed = stream
-            .windows
-            .iter()
-            .zip(&self.windows)
-            .map(|(window, state)| if window.is_lifetime() { state.high } else { state.low });
-        let needed = needed.min().unwrap_or(u64::MAX).min(self.end(stream));
-        let mut oldest = needed;
-        if lateness > 0 {
-            let at = self.last_read.0.saturating_sub(lateness);
-            let moving = stream.windows.iter().filter(|window| !window.is_lifetime());
-            let start = moving.map(|window| window.start(at)).min().unwrap_or(i64::MAX);
-            // Whatever may still come a second time is kept, so as to be recognised.
-            let start = start.min(at.saturating_sub(1));
-            oldest = self.first;
-            while oldest < needed && self.entry(stream, oldest)[0] <= start {
-                oldest += 1;
-            }
-        }
-        self.forget(stream, oldest);
-    }
-
-    fn forget(&mut self, stream: &StreamPlan, oldest: u64) {
-        self.start += (oldest - self.first) as usize * stream.entry_len();
-        self.first = oldest;
-        // Half of it is gone: move the rest to the front. O(1) amortised, and the space is used again.
-        if self.start * 2 > self.events.len() {
-            self.events.copy_within(self.start.., 0);
-            self.events.truncate(self.events.len() - self.start);
-            self.start = 0;
+    /// Number of events that a window holds.
+    fn count(&self, stream: &StreamPlan, w: usize) -> u64 {
+        match stream.windows[w].fold {
+            Some(f) => self.folds[f].count,
+            None => self.windows[w].high - self.windows[w].low,
         }
     }
 
-    /// Drops the oldest events beyond `cap`, out of all windows that still see them. Returns how many.
-    pub(super) fn truncate(&mut self, stream: &StreamPlan, cap: u64) -> u64 {
-        let excess = self.n_events(stream).saturating_sub(cap);
-        for event in self.first..self.first + excess {
-            for (w, window) in stream.windows.iter().enumerate() {
-                let state = self.windows[w];
-                if state.high <= event {
-                    // Not in view yet, and never will be: passed over on both sides.
-                    let low = if window.is_lifetime() { state.low + 1 } else { event + 1 };
-                    self.windows[w] = WindowState { low, high: event + 1 };
-                } else if state.low <= event && !window.is_lifetime() {
-                    self.add(stream, w, event, -1);
-                    self.accumulate(stream, w, event, false);
-                    self.windows[w].low = event + 1;
-                }
-            }
-        }
-        self.forget(stream, self.first + excess);
-        excess
+    /// First and last of the events that a window holds, if those are kept.
+    fn ends(&self, stream: &StreamPlan, w: usize) -> Ends<'_> {
+        let WindowState { low, high, .. } = self.windows[w];
+        let holds = !stream.windows[w].folds() && low < high;
+        holds.then(|| (self.events.entry(low), self.events.entry(high - 1)))
     }
+}
 
-    /// Whether no window of an event at `now` or later can see anything of this history.
-    pub(super) fn is_idle(&self, stream: &StreamPlan, now: i64) -> bool {
-        let end = self.end(stream);
-        let newest = (end > self.first).then(|| self.order(stream, end - 1).0);
-        stream.windows.iter().all(|window| {
-            !window.is_lifetime() && newest.is_none_or(|newest| newest <= window.start(now))
-        })
-    }
-
-    /// Gives an event its label.
-    pub(super) fn label(
-        &mut self,
-        stream: &StreamPlan,
-        order: (i64, i64),
-        bad: bool,
-    ) -> LabelOutcome {
-        let event = self.partition(stream, |other| other < order);
-        if event == self.end(stream) || self.order(stream, event) != order {
-            return LabelOutcome::Unknown;
-        }
-        let mut outcome = LabelOutcome::Applied;
-        for (measure, kind) in stream.label_measures() {
-            let place = self.start
-                + (event - self.first) as usize * stream.entry_len()
-                + MEASURES
-                + measure;
-            let (old, new) = (self.events[place], i64::from(kind == Measure::Labelled || bad));
-            if old == new {
-                continue;
-            }
-            self.events[place] = new;
-            for (w, window) in stream.windows.iter().enumerate() {
-                let WindowState { low, high } = self.windows[w];
-                let uses = window.terms.contains(&Term::Value(measure));
-                let counts = |plan: &AccumulatorPlan| matches!(plan, AccumulatorPlan::Counts { only_bad: Some(m), .. } if *m == measure);
-                let counted = stream.accumulators.iter().any(|(of, plan)| *of == w && counts(plan));
-                if (low..high).contains(&event) {
-                    for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
-                        if *term == Term::Value(measure) {
-                            *sum += i128::from(new - old);
-                        }
-                    }
-                    for (a, (of, plan)) in stream.accumulators.iter().enumerate() {
-                        if *of == w && counts(plan) {
-                            let length = stream.entry_len();
-                            let at = self.start + (event - self.first) as usize * length;
-                            let entry = &self.events[at..at + length];
-                            self.accumulators[a].relabel(*plan, entry);
-                        }
-                    }
-                }
-                let fixed = kind == Measure::Bad { as_arrived: false };
-                if fixed && event < high && (uses || counted) {
-                    outcome = LabelOutcome::Late;
-                }
-            }
-        }
-        outcome
-    }
-
-    pub(super) fn write(&self, stream: &StreamPlan, bytes: &mut Vec<u8>) {
-        bytes.extend(self.first.to_le_bytes());
-        bytes.extend(self.last_read.0.to_le_bytes());
-        bytes.extend(self.last_read.1.to_le_bytes());
-        bytes.extend(self.n_events(stream).to_le_bytes());
-        self.events[self.start..].iter().for_each(|value| bytes.extend(value.to_le_bytes()));
-        for state in &self.windows {
-            bytes.extend(state.low.to_le_bytes());
-            bytes.extend(state.high.to_le_bytes());
-        }
-        self.sums.iter().for_each(|sum| bytes.extend(sum.to_le_bytes()));
-        self.accumulators.iter().for_each(|accumulator| accumulator.write(bytes));
-    }
-
-    pub(super) fn read_bytes(stream: &StreamPlan, reader: &mut Reader<'_>) -> Result<Self> {
-        let corrupt = |reason: &str| Error::corrupt("feature snapshot", reason);
-        let mut history = KeyHistory::new(stream);
-        history.first = reader.u64()?;
-        history.last_read = (reader.i64()?, reader.i64()?);
-        let (n, length) = (reader.u64()?, stream.entry_len());
-        let numbers = usize::try_from(n).ok().and_then(|n| n.checked_mul(length));
-        let numbers = numbers.filter(|numbers| *numbers <= reader.remaining() / 8);
-        let numbers = numbers.ok_or_else(|| corrupt("ends too early"))?;
-        history.events = (0..numbers).map(|_| reader.i64()).collect::<Result<_>>()?;
-        let end = history.first.checked_add(n).ok_or_else(|| corrupt("counts too many events"))?;
-        let last = end.checked_sub(1).filter(|last| *last >= history.first);
-        let last = last.map(|last| history.order(stream, last));
-        history.latest = last.map_or(history.last_read, |last| last.max(history.last_read));
-        let in_order = |event| history.order(stream, event) < history.order(stream, event + 1);
-        if !(history.first..end.saturating_sub(1)).all(in_order) {
-            return Err(corrupt("holds events out of order"));
-        }
-        for (w, window) in stream.windows.iter().enumerate() {
-            let (low, high) = (reader.u64()?, reader.u64()?);
-            let oldest = if window.is_lifetime() { 0 } else { history.first };
-            if low < oldest || low > high || high > end || high < history.first {
-                return Err(corrupt("holds a window that lies outside its events"));
-            }
-            history.windows[w] = WindowState { low, high };
-        }
-        for sum in &mut history.sums {
-            *sum = reader.i128()?;
-        }
-        for accumulator in &mut history.accumulators {
-            accumulator.read(reader, length)?;
-        }
-        for (w, window) in stream.windows.iter().enumerate() {
-            if !window.is_lifetime() {
-                history.rebuild(stream, w);
-            }
-        }
-        Ok(history)
+/// Reads the stream's columns off its windows: off how many events each of them holds and, where asked and kept, the first
+/// and the last of them; off all windows' sums and accumulators.
+fn finish<'a>(
+    stream: &StreamPlan,
+    contents: impl Fn(usize, bool) -> (u64, Ends<'a>),
+    (sums, accumulators): (&'a [i128], &'a [Accumulator]),
+    asking: (i64, i64),
+    own: &[i64],
+    out: &mut impl FnMut(usize, f64),
+) {
+    for column in &stream.columns {
+        let w = column.window;
+        let (count, kept) = contents(w, column.needs_ends());
+        let folded = || stream.accumulators_of(w).find_map(|(a, _)| accumulators[a].ends());
+        let view = View {
+            at: asking.0,
+            count,
+            sums: &sums[stream.windows[w].sums()],
+            accumulators,
+            ends: if column.needs_ends() { kept.or_else(folded) } else { None },
+            own,
+        };
+        out(column.column, column.finish(&view));
     }
 }
