@@ -72,8 +72,9 @@ impl Fold {
         let number = window.tile(entry[0]);
         let mut place = self.tiles.partition_point(|tile| tile.number < number);
         if self.tiles.get(place).is_none_or(|tile| tile.number != number) {
-            let gone = |tile: &mut Tile| window.tile_end(tile.number) <= self.horizon;
-            let tile = match self.tiles.pop_front_if(gone) {
+            let gone = |tile: &Tile| window.tile_end(tile.number) <= self.horizon;
+            let free = self.tiles.front().is_some_and(gone);
+            let tile = match free.then(|| self.tiles.pop_front()).flatten() {
                 Some(tile) => {
                     place -= 1; // it stood before the place
                     tile.cleared(stream, w, number)

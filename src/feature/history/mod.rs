@@ -122,14 +122,16 @@ impl KeyHistory {
         for (w, window) in stream.windows.iter().enumerate() {
             if window.enters(order, self.last_read) {
                 self.windows[w].high += 1;
-                match window.fold {
-                    Some(f) => self.fold_late(stream, w, f, event),
-                    None if order.0 <= window.start(self.last_read.0) => self.windows[w].low += 1,
-                    None => {
+                if let Some(f) = window.fold {
+                    self.fold_late(stream, w, f, event);
+                } else {
+                    if order.0 <= window.start(self.last_read.0) {
+                        self.windows[w].low += 1;
+                    } else {
                         self.book(stream, w, event, 1);
-                        // Numbers behind it have moved, and candidates may have been beaten.
-                        self.rebuild(stream, w);
                     }
+                    // Numbers behind it have moved, and candidates may have been beaten.
+                    self.rebuild(stream, w);
                 }
             }
             self.look(stream, w);

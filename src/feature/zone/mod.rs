@@ -79,7 +79,11 @@ impl LocalTime {
         match self {
             LocalTime::Offset(_) => day,
             // Put back over midnight, the clock shows yesterday's date again; the day goes on.
-            LocalTime::Named(_) if self.start_of(day.saturating_add(1)) <= at => day + 1,
+            LocalTime::Named(zone)
+                if zone.first_showing((day + 1) * 86_400) <= at.micros().div_euclid(1_000_000) =>
+            {
+                day + 1
+            }
             LocalTime::Named(_) => day,
         }
     }
