@@ -140,7 +140,7 @@ impl Fold {
                 return Err(Error::corrupt("feature snapshot", "holds tiles out of order"));
             }
             tile.count = reader.u64()?;
-            n_tiled = n_tiled.checked_add(tile.count).unwrap_or(u64::MAX);
+            n_tiled = n_tiled.saturating_add(tile.count);
             for sum in &mut tile.sums {
                 *sum = reader.i128()?;
             }
