@@ -86,8 +86,28 @@ fn window_features() -> FeatureSet {
         .expect("distinct names and a delay on every label")
 }
 
+/// The most memory that the process held at once since it was last asked, beyond what it held then, in MB (Linux).
+fn peak_since(before: Option<u64>) -> Option<f64> {
+    Some((proc_status("VmHWM:")?.saturating_sub(before?)) as f64 / 1024.0)
+}
+
+/// A figure of the process's own, in KiB; the peak starts anew.
+fn resident() -> Option<u64> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    proc_status("VmRSS:")
+}
+
+fn proc_status(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
 fn batch(events: &[Transaction]) {
     let plan = window_features().bind(&handbook::events()).expect("the fields are there");
+    let before = resident();
+    drop(plan.compute(events).expect("events with distinct ids"));
+    let peak = peak_since(before).map_or("unknown".into(), |peak| format!("{peak:.0} MB"));
     let mut seconds: Vec<f64> = (0..7)
         .map(|_| {
             let start = Instant::now();
@@ -97,12 +117,15 @@ fn batch(events: &[Transaction]) {
         })
         .collect();
     seconds.sort_by(f64::total_cmp);
-    println!("batch {} rows: median {:.4} s, best {:.4} s", events.len(), seconds[3], seconds[0]);
+    let (n, median, best) = (events.len(), seconds[3], seconds[0]);
+    println!("batch {n} rows: median {median:.4} s, best {best:.4} s, peak {peak}");
 }
 
 fn online(events: &[Transaction]) {
     let plan = window_features().bind(&handbook::events()).expect("the fields are there");
-    let online = plan.online(OnlineConfig::default()).expect("few sources");
+    // Room for twice the events that the busiest card or terminal has in its windows: nothing grows after it is first seen.
+    let config = OnlineConfig { reserve_events_per_key: 512, ..OnlineConfig::default() };
+    let online = plan.online(config).expect("few sources");
     let mut row = vec![0.0; plan.schema().n_features()];
     let (warm, mut labelled) = (events.len() / 2, 0);
     let mut latency = LatencyHistogram::default();

@@ -46,6 +46,7 @@
 //! | `signing` | | Ed25519 signatures on artifacts (ed25519-dalek) |
 //! | `metrics` | | traffic as counters and gauges of the `metrics` facade |
 //! | `tracing` | | predictions and alerts as events of `tracing` |
+//! | `tz` | | days and hours of IANA time zones, the database compiled in (chrono-tz) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 

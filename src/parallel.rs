@@ -28,6 +28,17 @@ pub(crate) fn for_each<T>(items: Vec<T>, f: impl Fn(T)) {
     items.into_iter().for_each(f);
 }
 
+/// In order; equal items are the same item, so it does not matter which comes first.
+#[cfg(feature = "parallel")]
+pub(crate) fn sort<T: Ord + Send>(items: &mut [T]) {
+    items.par_sort_unstable();
+}
+
+#[cfg(not(feature = "parallel"))]
+pub(crate) fn sort<T: Ord>(items: &mut [T]) {
+    items.sort_unstable();
+}
+
 /// Runs `f` on one of the threads, so that work it divides many times over does not go back and forth to them each time.
 #[cfg(feature = "parallel")]
 pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {

@@ -13,6 +13,7 @@ use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentRecorder, Metric, Mode, RecorderConfig,
     RoutingConfig,
 };
+use riskcycle::feature::OnlineConfig;
 use riskcycle::lifecycle::{Lap, Lifecycle, LifecycleConfig, Parts};
 use riskcycle::model::{GradientBoosting, LogisticRegression, ModelExt, Trainer};
 use riskcycle::ndarray::Array2;
@@ -179,4 +180,23 @@ fn serving_and_explaining_allocate_nothing_once_a_thread_has_done_both() {
         }
     }
     assert_eq!(counted, 0);
+}
+
+/// With room made for them at first sight, entities allocate nothing ever after, bursts or not.
+#[test]
+fn a_burst_within_the_reserve_allocates_nothing() {
+    let plan = handbook::features().bind(&handbook::events()).unwrap();
+    let config = OnlineConfig { reserve_events_per_key: 400, ..OnlineConfig::default() };
+    let online = plan.online(config).unwrap();
+    let mut row = [0.0; 15];
+    // Bursts of up to 200 within minutes, 40 days apart: more every time.
+    let burst = |n: u64| (0..50 * n).map(move |i| n * 40 * 86_400 + 30 * i);
+    let mut seen = None;
+    for (id, second) in (1..=4).flat_map(burst).enumerate() {
+        let at = START.plus(Duration::from_secs(second));
+        let event = Transaction { id: id as u64, at, ..transaction(0) };
+        online.observe(&event, &mut row).unwrap();
+        seen.get_or_insert_with(allocations);
+    }
+    assert_eq!(Some(allocations()), seen);
 }

@@ -14,7 +14,9 @@ use riskcycle::feature::{
     Aggregate, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
 };
 use riskcycle::testing::feature_storage;
-use riskcycle::{AuditEntry, AuditHead, Error, ModelRef, Result, Signature, Timestamp, days};
+use riskcycle::{
+    AuditEntry, AuditHead, EntityKey, Error, ModelRef, Result, Signature, Timestamp, days,
+};
 
 /// A method of a storage that hands on to the one inside.
 macro_rules! forward {
@@ -1268,4 +1270,45 @@ fn no_sequence_of_requests_gets_around_a_guard_and_storage_equals_a_simple_map()
     // Of what is never reached nothing is shown.
     let reached = (approvals.into_inner(), archived.into_inner());
     assert!(reached.0 > 100 && reached.1 > 100, "approvals and archived features: {reached:?}");
+}
+
+#[test]
+fn a_store_that_asks_for_parity_approves_nothing_without() {
+    use riskcycle::event::EventSchema;
+    use riskcycle::testing::feature_parity;
+
+    let events = EventSchema::builder()
+        .id(|i: &u64| *i)
+        .time(|i| NOW.plus(days(*i)))
+        .entity("terminal", |i| EntityKey(i % 2))
+        .label("fraud", |i| Some(i % 3 == 0))
+        .build()
+        .unwrap();
+    let feature = rate(days(7)).unwrap();
+    let set = FeatureSet::builder("t").feature("risk", feature.definition.clone()).build().unwrap();
+    let run: Vec<u64> = (0..40).collect();
+    let report = feature_parity(&set.bind(&events).unwrap(), &run).unwrap();
+    let evidence = report.evidence("risk").unwrap();
+    assert_eq!((evidence.definition, evidence.n_rows), (feature.fingerprint(), 40));
+    assert!(report.evidence("other").unwrap_err().is_not_found());
+
+    let store = store().asking_for_parity();
+    let semantics = FeatureSemantics { definition: Some(feature), ..semantics(&[]) };
+    let record = store.register("risk", documentation(&[]), semantics, by("anna")).unwrap();
+    let id = &record.feature;
+    store.attach_profile(id, 1, profile(), by("anna")).unwrap();
+    store.submit(id, 2, by("anna")).unwrap();
+    assert!(refusal(store.approve(id, 3, by("bert"))).contains("attach parity"));
+    let other = ParityEvidence { definition: rate(days(8)).unwrap().fingerprint(), ..evidence };
+    assert!(refusal(store.attach_parity(id, 3, other, by("anna"))).contains("another definition"));
+    let nothing = ParityEvidence { n_rows: 0, ..evidence };
+    assert!(matches!(store.attach_parity(id, 3, nothing, by("anna")), Err(Error::Empty { .. })));
+    store.attach_parity(id, 3, evidence, by("anna")).unwrap();
+    let approved = store.approve(id, 4, by("bert")).unwrap();
+    assert_eq!((approved.status, approved.parity), (FeatureStatus::Approved, Some(evidence)));
+    store.verify().unwrap();
+
+    // Another meaning has nothing to show for it, and words alone can show nothing.
+    let draft = register(&store, "words", &[]);
+    assert!(store.attach_parity(&draft.feature, 1, evidence, by("anna")).is_err());
 }

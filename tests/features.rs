@@ -8,7 +8,7 @@ use riskcycle::event::EventSchema;
 use riskcycle::feature::{
     Aggregate, Condition, Current, Definition, Expression, Feature, FeatureFrame, FeatureSet,
     LabelArrival, LabelOutcome, Labels, Observed, OnlineConfig, Operation, Source, SpinePoint,
-    TooLate, Width, Window, catalogue,
+    TooLate, Width, Window, Zone, catalogue,
 };
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::testing::{World, feature_parity};
@@ -82,12 +82,12 @@ fn window() -> impl Strategy<Value = Window> {
         prop::sample::select(vec![Current::Exclude, Current::Include, Current::StrictPast]);
     let width = prop_oneof![
         4 => (1u64..12).prop_map(|width| Width::Last(seconds(width))),
-        1 => (1u64..12, 1u64..5).prop_map(|(width, hop)| Width::Sawtooth {
+        2 => (1u64..12, 1u64..5).prop_map(|(width, hop)| Width::Sawtooth {
             width: seconds(width),
             hop: seconds(hop),
         }),
         // Local midnight falls among the events, ten seconds before 1970.
-        1 => (1u32..3).prop_map(|days| Width::CalendarDays { days, utc_offset_seconds: 10 }),
+        1 => (1u32..3).prop_map(|days| Width::CalendarDays { days, zone: Zone::Offset(10) }),
         1 => Just(Width::Lifetime),
     ];
     (width, 0u64..6, current).prop_map(|(width, delay, current)| Window {
@@ -101,7 +101,7 @@ fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
     let field = || "amount".to_owned();
     let of = || if kind.is_multiple_of(2) { "shop".to_owned() } else { field() };
     let label = || "bad".to_owned();
-    let utc_offset_seconds = 10;
+    let zone = Zone::Offset(10);
     let fixed = |window: &mut Window| {
         window.delay = window.delay.max(seconds(5)); // as long as labels take
         Labels::FixedDelay
@@ -109,6 +109,11 @@ fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
     let finite = |window: &mut Window| {
         if window.width == Width::Lifetime {
             window.width = Width::Last(seconds(9));
+        }
+    };
+    let folding = |window: &mut Window| {
+        if !matches!(window.width, Width::Lifetime | Width::Sawtooth { .. }) {
+            window.width = Width::Sawtooth { width: seconds(7), hop: seconds(3) };
         }
     };
     match kind {
@@ -123,8 +128,8 @@ fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
         8 => Aggregate::SinceFirst,
         9 => Aggregate::SinceLast,
         10 | 11 => Aggregate::Distinct { of: of() },
-        12 => Aggregate::PerActiveDay { utc_offset_seconds },
-        13 | 14 => Aggregate::DistinctPerActiveDay { of: of(), utc_offset_seconds },
+        12 => Aggregate::PerActiveDay { zone },
+        13 | 14 => Aggregate::DistinctPerActiveDay { of: of(), zone },
         15 | 16 => Aggregate::TopShare { of: of(), k: 2 },
         17 | 18 => Aggregate::Entropy { of: of() },
         19 | 20 => Aggregate::CountSame { of: of() },
@@ -144,6 +149,14 @@ fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
             let labels = Labels::AsArrived { mature_after: seconds(1) };
             Aggregate::Rate { label: label(), labels }
         }
+        28 | 29 => {
+            folding(window);
+            Aggregate::ApproximateDistinct { of: of() }
+        }
+        30 => {
+            folding(window);
+            Aggregate::ApproximateQuantile { field: field(), q: 0.7 }
+        }
         _ => {
             finite(window);
             let labels = Labels::AsArrived { mature_after: Duration::ZERO };
@@ -156,7 +169,7 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
     let one = prop_oneof![
         Just(Condition::Above { field: "amount".into(), value: 5.0 }),
         Just(Condition::Below { field: "sun".into(), value: 3.0 }),
-        Just(Condition::HourOfDayIn { from: 22, to: 23, utc_offset_seconds: 0 }),
+        Just(Condition::HourOfDayIn { from: 22, to: 23, zone: Zone::Offset(0) }),
         Just(Condition::In {
             entity: "shop".into(),
             keys: BTreeSet::from([EntityKey(0), EntityKey(2)]),
@@ -167,7 +180,7 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
 
 fn features() -> impl Strategy<Value = Vec<Feature>> {
     let entity = prop::sample::select(vec!["card", "shop"]);
-    prop::collection::vec((entity, conditions(), window(), 0usize..29), 1..6).prop_map(|all| {
+    prop::collection::vec((entity, conditions(), window(), 0usize..32), 1..6).prop_map(|all| {
         let feature = |(i, (entity, only, mut window, kind)): (usize, (&str, _, _, usize))| {
             let aggregate = aggregate(kind, &mut window);
             let source = Source { entity: entity.into(), only };
@@ -210,7 +223,7 @@ proptest! {
         let set = set(features);
         let plan = set.bind(&payments()).unwrap();
         let config = OnlineConfig { max_lateness: seconds(4), ..OnlineConfig::default() };
-        let Ok(online) = plan.online(config) else { return Ok(()) }; // lifetime windows
+        let online = plan.online(config).unwrap();
         let mut arriving: Vec<(i64, &Payment)> =
             events.iter().zip(&delays).map(|(e, delay)| (e.second + delay, e)).collect();
         arriving.sort_by_key(|(at, _)| *at);
@@ -484,9 +497,136 @@ fn an_event_that_is_too_late_is_dropped_by_all_its_entities_where_that_is_wanted
     online.observe(&payment(5, 100), &mut row).unwrap();
     let late = Payment { card: 2, ..payment(6, 50) }; // a new card at a shop that is further on
     assert_eq!(online.observe(&late, &mut row).unwrap(), Observed::Dropped);
-    assert_eq!(online.dropped(), 1);
+    assert_eq!(online.too_late(), 1);
     online.observe(&Payment { card: 2, ..payment(7, 101) }, &mut row).unwrap();
     assert_eq!(row[0], 0.0);
+}
+
+/// Applied, an event that is too late counts as if it had come in time, for all that come after it.
+#[test]
+fn an_event_that_is_too_late_counts_from_then_on_where_that_is_wanted() {
+    let set = FeatureSet::builder("late")
+        .entity("card", |c| {
+            let hour = Width::Sawtooth { width: seconds(3600), hop: seconds(600) };
+            let (max, users) = (
+                Aggregate::Max { field: "amount".into() },
+                Aggregate::ApproximateDistinct { of: "shop".into() },
+            );
+            let c = c.lifetime().window(hour).sum("sum", "amount");
+            c.aggregate("max", max)
+                .aggregate("first", Aggregate::SinceFirst)
+                .aggregate("shops", users)
+        })
+        .entity("card", |c| c.windows([days(1), seconds(60)]).count("n").distinct("exact", "shop"))
+        .build()
+        .unwrap();
+    let plan = set.bind(&payments()).unwrap();
+    let config = OnlineConfig {
+        too_late: TooLate::Apply,
+        max_lateness: seconds(30),
+        ..OnlineConfig::default()
+    };
+    let online = plan.online(config).unwrap();
+    let mut row = vec![0.0; set.features().len()];
+    let event =
+        |id: u64, second, shop| Payment { shop, cents: 100 * second, ..payment(id, second) };
+    let events: Vec<Payment> = [
+        (1, 4000, 1),
+        (2, 4100, 2),
+        (3, 9000, 3),
+        (4, 5000, 4),
+        (5, 8990, 1),
+        (6, 8950, 6),
+        (7, 30, 7),
+        (8, 9010, 2),
+        (9, 9020, 9),
+        (10, 14_000, 3),
+        (11, 12_700, 5),
+        (12, 14_001, 1),
+    ]
+    .map(|(id, second, shop)| event(id, second, shop))
+    .into();
+    let mut latest = 0;
+    for (n, event) in events.iter().enumerate() {
+        let observed = online.observe(event, &mut row).unwrap();
+        let too_late = event.second < latest - 30;
+        assert_eq!(observed, if too_late { Observed::Applied } else { Observed::New }, "{event:?}");
+        latest = latest.max(event.second);
+        if !too_late {
+            let batch = plan.compute(&events[..=n]).unwrap();
+            let mut expected = row.clone();
+            batch.copy_row(n, &mut expected);
+            assert_eq!(bits(&row), bits(&expected), "{event:?}");
+        }
+    }
+    assert_eq!(online.too_late(), 4);
+}
+
+/// A busy entity costs what its tiles cost: nothing that grows with its events.
+#[test]
+fn a_window_that_folds_keeps_no_events_however_busy_the_entity_is() {
+    let set = FeatureSet::builder("busy")
+        .entity("card", |c| {
+            let day = Width::Sawtooth { width: days(1), hop: seconds(3600) };
+            let shops = Aggregate::ApproximateDistinct { of: "shop".into() };
+            let median = Aggregate::ApproximateQuantile { field: "amount".into(), q: 0.5 };
+            let c = c.window(day).lifetime().count("n").mean("mean", "amount");
+            c.aggregate("shops", shops).aggregate("median", median)
+        })
+        .build()
+        .unwrap();
+    let plan = set.bind(&payments()).unwrap();
+    let event = |id: u64| Payment {
+        shop: id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51,
+        cents: 1 + (id as i64 * 7919) % 100_003,
+        ..payment(id, id as i64 * 25)
+    };
+    let events: Vec<Payment> = (0..9000).map(event).collect();
+    let (batch, online) =
+        (plan.compute(&events).unwrap(), plan.online(OnlineConfig::default()).unwrap());
+    let (mut row, mut expected) = ([0.0; 8], [0.0; 8]);
+    let mut size = [0; 2];
+    for (i, event) in events.iter().enumerate() {
+        online.observe(event, &mut row).unwrap();
+        batch.copy_row(i, &mut expected);
+        assert_eq!(bits(&row), bits(&expected), "row {i}");
+        if [4500, 8999].contains(&i) {
+            size[i / 8999] = online.snapshot().len();
+        }
+    }
+    // Exact answers, from the last event's window: (8999 · 25 − 86 400) down to the full hour.
+    let start = (8999 * 25 - 86_400) / 3600 * 3600;
+    let seen: Vec<&Payment> = events[..8999].iter().filter(|e| e.second > start).collect();
+    let shops = seen.iter().map(|e| e.shop).collect::<BTreeSet<u64>>().len() as f64;
+    let mut cents: Vec<i64> = seen.iter().map(|e| e.cents).collect();
+    cents.sort_unstable();
+    let median = cents[(cents.len() - 1) / 2] as f64 / 100.0;
+    assert_eq!(row[0], seen.len() as f64);
+    assert!(shops > 2000.0 && (row[2] / shops - 1.0).abs() < 4.5 * 0.01625, "{} {shops}", row[2]);
+    assert!((row[3] / median - 1.0).abs() <= 1.0 / 128.0, "{} {median}", row[3]);
+    // Twice the events, the same state but for buckets that were empty before.
+    assert!(size[1] < size[0] * 11 / 10, "{size:?}");
+}
+
+/// What has left its windows is forgotten, so a moment before it cannot be told, and must not be told wrongly.
+#[test]
+fn a_question_about_a_forgotten_past_is_refused() {
+    let set = FeatureSet::builder("past")
+        .entity("card", |c| c.windows([seconds(100)]).count("n"))
+        .build()
+        .unwrap();
+    let online = set.bind(&payments()).unwrap().online(OnlineConfig::default()).unwrap();
+    let mut row = [0.0];
+    for second in [0, 50, 120] {
+        online.observe(&payment(second as u64, second), &mut row).unwrap();
+    }
+    let mut ask = |second| {
+        online.vector(&[("card", EntityKey(1))], Timestamp::from_seconds(second), &mut row)?;
+        Ok::<f64, Error>(row[0])
+    };
+    assert_eq!(ask(120).unwrap(), 2.0);
+    assert_eq!(ask(110).unwrap(), 1.0); // the event of second 0 would have left by then
+    assert!(matches!(ask(99), Err(Error::TimeBackwards { .. })));
 }
 
 #[test]
@@ -615,9 +755,9 @@ fn aggregates_have_the_values_that_their_names_say() {
     assert_eq!(last(Aggregate::SinceFirst), 3.0 * 86_400.0 + 9.0);
     assert_eq!(last(Aggregate::SinceLast), 9.0);
     assert_eq!(last(Aggregate::Distinct { of: of() }), 3.0);
-    assert_eq!(last(Aggregate::PerActiveDay { utc_offset_seconds: 0 }), 2.0);
+    assert_eq!(last(Aggregate::PerActiveDay { zone: Zone::Offset(0) }), 2.0);
     // Shops by day: {1, 2}, {1, 2}, {3}
-    let per_day = Aggregate::DistinctPerActiveDay { of: of(), utc_offset_seconds: 0 };
+    let per_day = Aggregate::DistinctPerActiveDay { of: of(), zone: Zone::Offset(0) };
     assert_eq!(last(per_day), 5.0 / 3.0);
     assert_eq!(last(Aggregate::TopShare { of: of(), k: 1 }), 0.5);
     // scipy.stats.entropy([3, 2, 1])
@@ -810,6 +950,22 @@ fn the_catalogue_equals_a_brute_force_computation() {
             let ours = value(&user, name, row);
             assert!((ours - expected).abs() < 1e-9, "{name} of row {row}: {ours}, {expected}");
         }
+        // The last 7 days' amounts against the 0.9 quantile (type 7) of the 90 days before them.
+        let within = |from: i64, to: i64| {
+            let from_to = |l: &&&Login| l.second > now.second - from && l.second <= now.second - to;
+            own.iter().filter(from_to).map(|l| l.cents).collect::<Vec<i64>>()
+        };
+        let (recent, mut before) = (within(7 * day, 0), within(97 * day, 7 * day));
+        before.sort_unstable();
+        let ratio = (!before.is_empty()).then(|| {
+            let position = 0.9 * (before.len() - 1) as f64;
+            let (low, high) = (before[position as usize], before[position.ceil() as usize]);
+            let cut = low as f64 + position.fract() * (high - low) as f64;
+            recent.iter().filter(|cents| **cents as f64 > cut).count() as f64 / recent.len() as f64
+        });
+        let ours = value(&user, "high_amount_ratio_7d", row);
+        assert_eq!(ours.to_bits(), ratio.unwrap_or(f64::NAN).to_bits());
+
         let last = own.iter().rev().nth(1).map(|l| (now.second - l.second) as f64);
         let ours = value(&user, "seconds_since_last", row);
         assert_eq!(ours.to_bits(), last.unwrap_or(f64::NAN).to_bits());
@@ -834,4 +990,59 @@ fn the_catalogue_equals_a_brute_force_computation() {
     let ratio = user.column(user.schema().position("high_amount_ratio_7d").unwrap());
     let known: Vec<f64> = ratio.iter().copied().filter(|ratio| !ratio.is_nan()).collect();
     assert!(known.len() > 400 && known.iter().any(|ratio| *ratio > 0.0), "{}", known.len());
+}
+
+/// Around the nights on which Berlin's clock is put forward and back, days of 23 and of 25 hours.
+#[cfg(feature = "tz")]
+#[test]
+fn days_and_hours_follow_the_zone_over_daylight_saving() {
+    let zone = || Zone::from("Europe/Berlin");
+    let per_day = Aggregate::DistinctPerActiveDay { of: "shop".into(), zone: zone() };
+    let set = FeatureSet::builder("berlin")
+        .hour_of_day_in("small_hours", 2..=2, "Europe/Berlin")
+        .weekend("weekend", "Europe/Berlin")
+        .entity("card", |c| {
+            let c = c.window(Width::CalendarDays { days: 1, zone: zone() });
+            c.current(Current::Include).count("today").aggregate("shops", per_day)
+        })
+        .entity("card", |c| {
+            c.windows([days(30)])
+                .only(Condition::HourOfDayIn { from: 22, to: 6, zone: zone() })
+                .count("nights")
+        })
+        .build()
+        .unwrap();
+    let plan = set.bind(&payments()).unwrap();
+    // Every half hour, an hour on either side of the two days, local time.
+    let around = |month, day, hours: i64| {
+        let start = Timestamp::from_date(2024, month, day).micros() / 1_000_000 - 3600;
+        (0..2 * hours + 4).map(move |i| start - 3600 + 1800 * i).collect::<Vec<i64>>()
+    };
+    let (spring, autumn) = (around(3, 31, 23), around(10, 27, 25));
+    let autumn: Vec<i64> = autumn.into_iter().map(|second| second - 3600).collect(); // CEST
+    for (seconds, hours, ambiguous) in [(spring, 23, 0.0), (autumn, 25, 4.0)] {
+        let event = |(id, second): (u64, &i64)| Payment { shop: id % 5, ..payment(id, *second) };
+        let events: Vec<Payment> = (0..).zip(&seconds).map(event).collect();
+        let report = feature_parity(&plan, &events).unwrap();
+        assert!(report.differences.is_empty(), "{report}");
+        let frame = plan.compute(&events).unwrap();
+        // Two before midnight, then the whole day, then the next one.
+        let today = frame.column(2);
+        assert_eq!(today[..3], [1.0, 2.0, 1.0]);
+        let last = 2 + 2 * hours;
+        assert_eq!(today[last - 1..last + 1], [2.0 * hours as f64, 1.0]);
+        // Two o'clock does not come in spring and comes twice in autumn.
+        assert_eq!(frame.column(0).iter().sum::<f64>(), ambiguous);
+        assert_eq!(frame.column(1).iter().sum::<f64>(), last as f64); // Saturday's end and Sunday
+    }
+    let unknown = FeatureSet::builder("t").weekend("w", "Mars/Olympus").build().unwrap();
+    assert!(unknown.bind(&payments()).unwrap_err().to_string().contains("Mars/Olympus"));
+}
+
+#[cfg(not(feature = "tz"))]
+#[test]
+fn a_named_zone_asks_for_the_feature() {
+    let set = FeatureSet::builder("t").weekend("w", "Europe/Berlin").build().unwrap();
+    let error = set.bind(&payments()).unwrap_err().to_string();
+    assert!(error.contains("w: ") && error.contains("feature tz"), "{error}");
 }

@@ -5,7 +5,7 @@
 
 The file is in the Fraud Detection Handbook's raw layout; without one, random transactions of the same size are written to
 target/. Every engine runs three times, in turn, and the median counts; reading the file does not. Values are compared with
-numpy's, column by column.
+numpy's, column by column. Memory is the peak of a process of its own, beyond what the data take (Linux).
 """
 import os
 import statistics
@@ -146,8 +146,22 @@ def by_pandas(df):
     return pd.DataFrame(out)
 
 
-def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else random_file()
+def status(name):
+    """A figure of this process in KiB."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def peak_of(engine, df):
+    """Megabytes that an engine takes at most, beyond the data; meant for a process that does nothing else."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak starts anew
+    before = status("VmRSS")
+    engine(df)
+    return (status("VmHWM") - before) / 1024
+
+
+def read(path):
     raw = pd.read_csv(path)
     df = pd.DataFrame({
         "id": np.arange(len(raw)),
@@ -158,12 +172,26 @@ def main():
         "fraud": raw.TX_FRAUD.values,
     })
     df["dt"] = pd.to_datetime(df.ts, unit="s", origin="2018-04-01").astype("datetime64[us]")
-    ours = ["cargo", "bench", "--quiet", "--bench", "features", "--", "batch", path]
-    subprocess.run(ours, cwd=ROOT, check=True, capture_output=True)  # built before the clock starts
+    return df
+
+
+def main():
     engines = {
         "numpy": by_numpy, "polars": by_polars, "duckdb": by_duckdb,
         "datafusion": by_datafusion, "pandas": by_pandas,
     }
+    if sys.argv[1:2] == ["--peak"]:
+        print(peak_of(engines[sys.argv[2]], read(sys.argv[3])))
+        return
+    path = sys.argv[1] if len(sys.argv) > 1 else random_file()
+    df = read(path)
+    ours = ["cargo", "bench", "--quiet", "--bench", "features", "--", "batch", path]
+    subprocess.run(ours, cwd=ROOT, check=True, capture_output=True)  # built before the clock starts
+    peaks = {}
+    for name in engines:
+        command = [sys.executable, __file__, "--peak", name, path]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks[name] = f"{float(run.stdout):.0f} MB"
     seconds, results = {name: [] for name in [*engines, "riskcycle"]}, {}
     for round_ in range(ROUNDS):
         for name, engine in engines.items():
@@ -174,6 +202,7 @@ def main():
         line = subprocess.run(ours, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         print(f"  round {round_ + 1}: {line.strip()}", flush=True)
         seconds["riskcycle"].append(float(line.split("median ")[1].split(" s")[0]))
+        peaks["riskcycle"] = line.split("peak ")[1].strip()
     base = statistics.median(seconds["riskcycle"])
     print(f"{len(df)} rows, 12 features, {os.cpu_count()} cores; median of {ROUNDS}")
     for name, times in seconds.items():
@@ -184,7 +213,7 @@ def main():
             differs = {c: int((np.abs(a[c].values - b[c].values) > 1e-6).sum()) for c in a}
             differs = {c: n for c, n in differs.items() if n}
             note = f"  values differ from numpy's in {differs}" if differs else ""
-        print(f"{name:<11}{median:8.3f} s  {median / base:6.1f} x riskcycle{note}")
+        print(f"{name:<11}{median:8.3f} s  {median / base:6.1f} x riskcycle  {peaks[name]:>8}{note}")
 
 
 if __name__ == "__main__":

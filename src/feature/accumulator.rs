@@ -1,10 +1,11 @@
 //! What a window keeps of its events beyond sums.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
+use crate::feature::key_hash::KeyHashBuilder;
+use crate::feature::sketch::{DistinctSketch, QuantileSketch};
 use crate::stats::quantile_of_sorted;
 
 /// One event as a history keeps it: time, id, then one number per measure.
@@ -23,15 +24,19 @@ pub(super) enum AccumulatorPlan {
     Counts { first: usize, second: Option<usize>, only_bad: Option<usize> },
     /// First and last event.
     Ends,
+    /// About how many different values.
+    Distinct { measure: usize },
+    /// About which value lies at a quantile.
+    Quantiles { measure: usize },
 }
 
-/// The state of an [`AccumulatorPlan`]. Events enter at the back and leave at the front of a window, in order; those of a
-/// lifetime never leave.
+/// The state of an [`AccumulatorPlan`]. Events enter at the back of a window and leave at its front, in order, unless the
+/// window folds: then they enter in any order and never leave.
 #[derive(Debug, Clone)]
 pub(super) enum Accumulator {
     /// Candidates with their event numbers: each beats all behind it.
     Extreme(VecDeque<(u64, i64)>),
-    /// The largest or smallest of all time.
+    /// The largest or smallest of all.
     Bound(Option<i64>),
     Sorted(Vec<i64>),
     Counts(HashMap<(i64, i64), u32, KeyHashBuilder>),
@@ -40,22 +45,31 @@ pub(super) enum Accumulator {
         first: Vec<i64>,
         last: Vec<i64>,
     },
-    /// First and last event of a window that moves: read off the history.
-    Moving,
+    /// First and last event of a window whose events are kept: read off the history.
+    Kept,
+    Distinct(DistinctSketch),
+    Quantiles(QuantileSketch),
 }
 
 impl AccumulatorPlan {
-    pub(super) fn start(self, lifetime: bool) -> Accumulator {
+    pub(super) fn start(self, folds: bool) -> Accumulator {
         match self {
-            AccumulatorPlan::Extreme { .. } if lifetime => Accumulator::Bound(None),
+            AccumulatorPlan::Extreme { .. } if folds => Accumulator::Bound(None),
             AccumulatorPlan::Extreme { .. } => Accumulator::Extreme(VecDeque::new()),
             AccumulatorPlan::Sorted { .. } => Accumulator::Sorted(Vec::new()),
             AccumulatorPlan::Counts { .. } => Accumulator::Counts(HashMap::default()),
-            AccumulatorPlan::Ends if lifetime => {
+            AccumulatorPlan::Ends if folds => {
                 Accumulator::Ends { first: Vec::new(), last: Vec::new() }
             }
-            AccumulatorPlan::Ends => Accumulator::Moving,
+            AccumulatorPlan::Ends => Accumulator::Kept,
+            AccumulatorPlan::Distinct { .. } => Accumulator::Distinct(DistinctSketch::default()),
+            AccumulatorPlan::Quantiles { .. } => Accumulator::Quantiles(QuantileSketch::default()),
         }
+    }
+
+    /// Whether it counts bad events by this measure.
+    pub(super) fn counts_bad(self, measure: usize) -> bool {
+        matches!(self, AccumulatorPlan::Counts { only_bad: Some(bad), .. } if bad == measure)
     }
 
     /// The counted value of an event; `None` if it does not take part.
@@ -79,9 +93,7 @@ impl Accumulator {
                 candidates.push_back((number, value));
             }
             (Accumulator::Bound(bound), AccumulatorPlan::Extreme { measure, largest }) => {
-                let value = entry[MEASURES + measure];
-                let better = |old: i64| if largest { old.max(value) } else { old.min(value) };
-                *bound = Some(bound.map_or(value, better));
+                raise(bound, entry[MEASURES + measure], largest);
             }
             (Accumulator::Sorted(values), AccumulatorPlan::Sorted { measure }) => {
                 let value = entry[MEASURES + measure];
@@ -92,12 +104,12 @@ impl Accumulator {
                     *counts.entry(value).or_insert(0) += 1;
                 }
             }
-            (Accumulator::Ends { first, last }, _) => {
-                if first.is_empty() {
-                    first.extend_from_slice(entry);
-                }
-                last.clear();
-                last.extend_from_slice(entry);
+            (Accumulator::Ends { first, last }, _) => widen(first, last, entry),
+            (Accumulator::Distinct(sketch), AccumulatorPlan::Distinct { measure }) => {
+                sketch.add(entry[MEASURES + measure]);
+            }
+            (Accumulator::Quantiles(sketch), AccumulatorPlan::Quantiles { measure }) => {
+                sketch.add(entry[MEASURES + measure]);
             }
             _ => {}
         }
@@ -124,26 +136,42 @@ impl Accumulator {
         }
     }
 
+    /// Takes in another part of the same window that folds.
+    pub(super) fn merge(&mut self, plan: AccumulatorPlan, other: &Accumulator) {
+        match (self, other) {
+            (Accumulator::Bound(bound), Accumulator::Bound(other)) => {
+                let largest = matches!(plan, AccumulatorPlan::Extreme { largest: true, .. });
+                other.iter().for_each(|value| raise(bound, *value, largest));
+            }
+            (Accumulator::Counts(counts), Accumulator::Counts(other)) => {
+                for (value, n) in other {
+                    *counts.entry(*value).or_insert(0) += n;
+                }
+            }
+            (Accumulator::Ends { first, last }, Accumulator::Ends { first: f, last: l }) => {
+                [f, l]
+                    .into_iter()
+                    .filter(|end| !end.is_empty())
+                    .for_each(|end| widen(first, last, end));
+            }
+            (Accumulator::Distinct(sketch), Accumulator::Distinct(other)) => sketch.merge(other),
+            (Accumulator::Quantiles(sketch), Accumulator::Quantiles(other)) => sketch.merge(other),
+            _ => {}
+        }
+    }
+
     /// Follows a change of an event's label; `entry` holds the new one, and the event is in the window.
     pub(super) fn relabel(&mut self, plan: AccumulatorPlan, entry: &Entry) {
-        let (Accumulator::Counts(counts), AccumulatorPlan::Counts { only_bad: Some(_), .. }) =
+        let (Accumulator::Counts(counts), AccumulatorPlan::Counts { first, second, .. }) =
             (self, plan)
         else {
             return;
         };
-        match plan.counted(entry) {
-            Some(value) => *counts.entry(value).or_insert(0) += 1,
-            None => {
-                let everything = match plan {
-                    AccumulatorPlan::Counts { first, second, .. } => {
-                        AccumulatorPlan::Counts { first, second, only_bad: None }
-                    }
-                    other => other,
-                };
-                if let Some(value) = everything.counted(entry) {
-                    take(counts, value);
-                }
-            }
+        let everything = AccumulatorPlan::Counts { first, second, only_bad: None };
+        match (plan.counted(entry), everything.counted(entry)) {
+            (Some(value), _) => *counts.entry(value).or_insert(0) += 1,
+            (None, Some(value)) => take(counts, value),
+            (None, None) => {}
         }
     }
 
@@ -164,17 +192,23 @@ impl Accumulator {
         }
     }
 
-    /// Interpolated quantile, in minor units.
+    /// Quantile, in minor units.
     pub(super) fn quantile(&self, q: f64) -> Option<f64> {
-        let values = self.sorted();
-        quantile_of_sorted(values.len(), |i| values[i] as f64, q)
+        match self {
+            Accumulator::Quantiles(sketch) => sketch.quantile(q),
+            _ => {
+                let values = self.sorted();
+                quantile_of_sorted(values.len(), |i| values[i] as f64, q)
+            }
+        }
     }
 
     /// Number of different values.
-    pub(super) fn distinct(&self) -> usize {
+    pub(super) fn distinct(&self) -> f64 {
         match self {
-            Accumulator::Counts(counts) => counts.len(),
-            _ => 0,
+            Accumulator::Counts(counts) => counts.len() as f64,
+            Accumulator::Distinct(sketch) => sketch.count(),
+            _ => 0.0,
         }
     }
 
@@ -194,6 +228,14 @@ impl Accumulator {
         counts
     }
 
+    /// First and last event, where it keeps them itself.
+    pub(super) fn ends(&self) -> Option<(&Entry, &Entry)> {
+        match self {
+            Accumulator::Ends { first, last } => Some((first, last)),
+            _ => None,
+        }
+    }
+
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         let mut list = |values: &[i64]| {
             bytes.extend((values.len() as u64).to_le_bytes());
@@ -201,7 +243,7 @@ impl Accumulator {
         };
         match self {
             // Read again from the events that the history keeps.
-            Accumulator::Extreme(_) | Accumulator::Sorted(_) | Accumulator::Moving => {}
+            Accumulator::Extreme(_) | Accumulator::Sorted(_) | Accumulator::Kept => {}
             Accumulator::Bound(bound) => list(bound.as_slice()),
             Accumulator::Ends { first, last } => {
                 list(first);
@@ -213,12 +255,14 @@ impl Accumulator {
                 counts.sort_unstable();
                 list(counts.as_flattened());
             }
+            Accumulator::Distinct(sketch) => sketch.write(bytes),
+            Accumulator::Quantiles(sketch) => sketch.write(bytes),
         }
     }
 
-    /// The counterpart of [`write`](Self::write), onto a fresh accumulator of a lifetime.
+    /// The counterpart of [`write`](Self::write), onto a fresh accumulator.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>, entry_len: usize) -> Result<()> {
-        let mut list = || -> Result<Vec<i64>> {
+        let list = |reader: &mut Reader<'_>| -> Result<Vec<i64>> {
             let n = reader.u64()? as usize;
             if reader.remaining() / 8 < n {
                 return Err(Error::corrupt("feature snapshot", "ends too early"));
@@ -227,24 +271,44 @@ impl Accumulator {
         };
         let odd = || Error::corrupt("feature snapshot", "holds a list that cannot be");
         match self {
-            Accumulator::Extreme(_) | Accumulator::Sorted(_) | Accumulator::Moving => {}
-            Accumulator::Bound(bound) => *bound = list()?.first().copied(),
+            Accumulator::Extreme(_) | Accumulator::Sorted(_) | Accumulator::Kept => {}
+            Accumulator::Bound(bound) => *bound = list(reader)?.first().copied(),
             Accumulator::Ends { first, last } => {
-                (*first, *last) = (list()?, list()?);
+                (*first, *last) = (list(reader)?, list(reader)?);
                 if ![0, entry_len].contains(&first.len()) || first.len() != last.len() {
                     return Err(odd());
                 }
             }
             Accumulator::Counts(counts) => {
-                let list = list()?;
+                let list = list(reader)?;
                 let (triples, []) = list.as_chunks::<3>() else { return Err(odd()) };
                 for [a, b, n] in triples {
                     let n = u32::try_from(*n).ok().filter(|n| *n > 0).ok_or_else(odd)?;
                     counts.insert((*a, *b), n);
                 }
             }
+            Accumulator::Distinct(sketch) => *sketch = DistinctSketch::read(reader)?,
+            Accumulator::Quantiles(sketch) => *sketch = QuantileSketch::read(reader)?,
         }
         Ok(())
+    }
+}
+
+fn raise(bound: &mut Option<i64>, value: i64, largest: bool) {
+    let better = |old: i64| if largest { old.max(value) } else { old.min(value) };
+    *bound = Some(bound.map_or(value, better));
+}
+
+/// Moves the ends apart where an event lies outside them.
+fn widen(first: &mut Vec<i64>, last: &mut Vec<i64>, entry: &Entry) {
+    let order = |entry: &Entry| (entry[0], entry[1]);
+    if first.is_empty() || order(entry) < order(first) {
+        first.clear();
+        first.extend_from_slice(entry);
+    }
+    if last.is_empty() || order(entry) >= order(last) {
+        last.clear();
+        last.extend_from_slice(entry);
     }
 }
 
@@ -254,35 +318,5 @@ fn take(counts: &mut HashMap<(i64, i64), u32, KeyHashBuilder>, value: (i64, i64)
         if *count == 0 {
             counts.remove(&value);
         }
-    }
-}
-
-/// Hashes keys for tables whose order is never looked at: one multiplication, halves folded.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct KeyHash(u64);
-
-pub(super) type KeyHashBuilder = BuildHasherDefault<KeyHash>;
-
-impl Hasher for KeyHash {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.chunks(8).for_each(|chunk| {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        });
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // 2^64 / golden ratio, odd; folding brings the well mixed high half down to the bits a table indexes by.
-        let product = u128::from(self.0 ^ word ^ 0x243f_6a88_85a3_08d3) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product >> 64) as u64 ^ product as u64;
-    }
-
-    fn write_i64(&mut self, word: i64) {
-        self.write_u64(word as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

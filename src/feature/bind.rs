@@ -6,14 +6,16 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::event::EventSchema;
 use crate::feature::accumulator::AccumulatorPlan;
+use crate::feature::aggregate::{Aggregate, Labels};
 use crate::feature::definition::{
-    Aggregate, Condition, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
+    Condition, Current, Definition, Feature, FeatureSet, Source, Width, Window,
 };
 use crate::feature::expression::Expression;
 use crate::feature::plan::{
     BoundCondition, FeaturePlan, Hours, MAX_FORMULA_DEPTH, Measure, Own, Step, StreamPlan,
 };
 use crate::feature::window::{Reach, Term, WindowColumn, WindowPlan, WindowValue};
+use crate::feature::zone::{LocalTime, Zone};
 use crate::schema::FeatureSchema;
 use crate::time::micros;
 
@@ -35,16 +37,16 @@ impl FeatureSet {
             let binder = Binder { feature, events };
             match &feature.definition {
                 Definition::Field { field } => plan.own.push((column, binder.own(field)?)),
-                &Definition::Weekend { utc_offset_seconds } => {
-                    plan.own.push((column, Own::Weekend { utc_offset_seconds }));
+                Definition::Weekend { zone } => {
+                    plan.own.push((column, Own::Weekend { zone: binder.zone(zone)? }));
                 }
-                &Definition::HourOfDayIn { from, to, utc_offset_seconds } => {
-                    let hours = Hours { from, to, utc_offset_seconds };
+                Definition::HourOfDayIn { from, to, zone } => {
+                    let hours = Hours { from: *from, to: *to, zone: binder.zone(zone)? };
                     plan.own.push((column, Own::HourOfDayIn(hours)));
                 }
                 Definition::Windowed { source, window, aggregate, empty } => {
                     let stream = binder.stream(&mut plan.streams, source)?;
-                    let (window, value) = binder.value(stream, *window, aggregate)?;
+                    let (window, value) = binder.value(stream, window, aggregate)?;
                     let empty = empty.unwrap_or(f64::NAN);
                     stream.columns.push(WindowColumn { column, window, value, empty });
                 }
@@ -64,6 +66,8 @@ impl FeatureSet {
                 window.first_term = next;
                 next += window.terms.len();
             }
+            let folding = stream.windows.iter_mut().filter_map(|window| window.fold.as_mut());
+            folding.enumerate().for_each(|(place, fold)| *fold = place);
         }
         Ok(plan)
     }
@@ -91,6 +95,23 @@ impl<E> Binder<'_, E> {
         money
             .or_else(number)
             .ok_or_else(|| self.refuse(format!("the event has no money or number {field}")))
+    }
+
+    fn zone(&self, zone: &Zone) -> Result<LocalTime> {
+        LocalTime::of(zone).map_err(|error| self.refuse(error.to_string()))
+    }
+
+    fn reach(&self, width: &Width) -> Result<Reach> {
+        Ok(match width {
+            Width::Last(width) => Reach::Last(micros(*width)),
+            Width::Sawtooth { width, hop } => {
+                Reach::Sawtooth { width: micros(*width), hop: micros(*hop) }
+            }
+            Width::CalendarDays { days, zone } => {
+                Reach::CalendarDays { days: i64::from(*days), zone: self.zone(zone)? }
+            }
+            Width::Lifetime => Reach::Lifetime,
+        })
     }
 
     fn entity(&self, entity: &str) -> Result<usize> {
@@ -154,8 +175,8 @@ impl<E> Binder<'_, E> {
             Condition::Below { field, value } => {
                 BoundCondition::Below { value: *value, own: self.own(field)? }
             }
-            &Condition::HourOfDayIn { from, to, utc_offset_seconds } => {
-                BoundCondition::Hour(Hours { from, to, utc_offset_seconds })
+            Condition::HourOfDayIn { from, to, zone } => {
+                BoundCondition::Hour(Hours { from: *from, to: *to, zone: self.zone(zone)? })
             }
             Condition::In { entity, keys } => BoundCondition::In {
                 entity: self.entity(entity)?,
@@ -168,7 +189,7 @@ impl<E> Binder<'_, E> {
     fn value(
         &self,
         stream: &mut StreamPlan,
-        window: Window,
+        window: &Window,
         aggregate: &Aggregate,
     ) -> Result<(usize, WindowValue)> {
         let mut delay = window.delay;
@@ -177,7 +198,8 @@ impl<E> Binder<'_, E> {
         {
             delay = delay.max(*mature_after);
         }
-        let w = stream.window(window.width, delay, window.current);
+        let reach = self.reach(&window.width)?;
+        let w = stream.window(reach, delay, window.current, aggregate.folds());
         let value = match aggregate {
             Aggregate::Count => WindowValue::Count,
             Aggregate::Sum { field } => {
@@ -223,12 +245,23 @@ impl<E> Binder<'_, E> {
             Aggregate::Distinct { of } => {
                 WindowValue::Distinct { accumulator: stream.counts(w, self.tag(of)?, None, None) }
             }
-            &Aggregate::PerActiveDay { utc_offset_seconds } => {
-                let day = Measure::Day { utc_offset_seconds };
+            Aggregate::ApproximateDistinct { of } => {
+                let measure = stream.measure(self.tag(of)?);
+                let plan = AccumulatorPlan::Distinct { measure };
+                WindowValue::Distinct { accumulator: stream.accumulator(w, plan) }
+            }
+            Aggregate::ApproximateQuantile { field, q } => {
+                let (measure, scale) = self.money(field)?;
+                let measure = stream.measure(measure);
+                let plan = AccumulatorPlan::Quantiles { measure };
+                WindowValue::Quantile { accumulator: stream.accumulator(w, plan), q: *q, scale }
+            }
+            Aggregate::PerActiveDay { zone } => {
+                let day = Measure::Day { zone: self.zone(zone)? };
                 WindowValue::CountPer { accumulator: stream.counts(w, day, None, None) }
             }
-            Aggregate::DistinctPerActiveDay { of, utc_offset_seconds } => {
-                let day = Measure::Day { utc_offset_seconds: *utc_offset_seconds };
+            Aggregate::DistinctPerActiveDay { of, zone } => {
+                let day = Measure::Day { zone: self.zone(zone)? };
                 WindowValue::DistinctPer {
                     pairs: stream.counts(w, day, Some(self.tag(of)?), None),
                     days: stream.counts(w, day, None, None),
@@ -258,7 +291,8 @@ impl<E> Binder<'_, E> {
                 let measure = self.money(field)?.0;
                 let accumulator = stream.sorted(w, measure);
                 let before = delay.saturating_add(width).max(Duration::from_micros(1));
-                let before = stream.window(Width::Last(*baseline), before, Current::Exclude);
+                let before =
+                    stream.window(Reach::Last(micros(*baseline)), before, Current::Exclude, false);
                 let baseline = stream.sorted(before, measure);
                 WindowValue::ShareAbove { accumulator, baseline, q: *q }
             }
@@ -312,14 +346,23 @@ impl StreamPlan {
         position_or_push(&mut self.measures, measure)
     }
 
-    fn window(&mut self, width: Width, delay: Duration, current: Current) -> usize {
-        let (reach, delay) = (Reach::from(width), micros(delay));
-        let same = |w: &WindowPlan| (w.reach, w.delay, w.current) == (reach, delay, current);
+    /// `foldable` says whether its aggregate can do without the events.
+    fn window(&mut self, reach: Reach, delay: Duration, current: Current, foldable: bool) -> usize {
+        let delay = micros(delay);
+        let folds = match reach {
+            Reach::Lifetime => true, // nothing ever leaves
+            Reach::Sawtooth { .. } => foldable,
+            _ => false,
+        };
+        let same = |w: &WindowPlan| {
+            (w.reach, w.delay, w.current, w.folds()) == (reach, delay, current, folds)
+        };
         self.windows.iter().position(same).unwrap_or_else(|| {
             self.windows.push(WindowPlan {
                 reach,
                 delay,
                 current,
+                fold: folds.then_some(0), // numbered once all are known
                 terms: Vec::new(),
                 first_term: 0,
             });

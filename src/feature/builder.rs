@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::feature::aggregate::{Aggregate, Labels};
 use crate::feature::definition::{
-    Aggregate, Condition, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
+    Condition, Current, Definition, Feature, FeatureSet, Source, Width, Window,
 };
 use crate::feature::expression::Expression;
+use crate::feature::zone::Zone;
 
 /// Lists features one after the other; [`FeatureSet::builder`].
 #[derive(Debug, Clone)]
@@ -31,8 +33,8 @@ impl FeatureSetBuilder {
 
     /// 1 on Saturday and Sunday, local time.
     #[must_use]
-    pub fn weekend(self, name: &str, utc_offset_seconds: i32) -> Self {
-        self.feature(name, Definition::Weekend { utc_offset_seconds })
+    pub fn weekend(self, name: &str, zone: impl Into<Zone>) -> Self {
+        self.feature(name, Definition::Weekend { zone: zone.into() })
     }
 
     /// 1 if the local hour lies in the range, which may run past midnight (`22..=6`).
@@ -41,10 +43,10 @@ impl FeatureSetBuilder {
         self,
         name: &str,
         hours: std::ops::RangeInclusive<u8>,
-        utc_offset_seconds: i32,
+        zone: impl Into<Zone>,
     ) -> Self {
         let (from, to) = hours.into_inner();
-        self.feature(name, Definition::HourOfDayIn { from, to, utc_offset_seconds })
+        self.feature(name, Definition::HourOfDayIn { from, to, zone: zone.into() })
     }
 
     /// A formula over the event's fields and the features listed so far.
@@ -69,13 +71,17 @@ impl FeatureSetBuilder {
             empty: None,
             aggregates: Vec::new(),
         });
-        for &width in &listed.widths {
+        for width in &listed.widths {
             for (name, aggregate) in &listed.aggregates {
                 self.features.push(Feature {
                     name: format!("{name}{}", width_suffix(width)),
                     definition: Definition::Windowed {
                         source: listed.source.clone(),
-                        window: Window { width, delay: listed.delay, current: listed.current },
+                        window: Window {
+                            width: width.clone(),
+                            delay: listed.delay,
+                            current: listed.current,
+                        },
                         aggregate: aggregate.clone(),
                         empty: listed.empty,
                     },
@@ -201,10 +207,10 @@ impl EntityFeatures {
     }
 }
 
-fn width_suffix(width: Width) -> String {
+fn width_suffix(width: &Width) -> String {
     match width {
-        Width::Last(width) => format!("_{}", duration_name(width)),
-        Width::Sawtooth { width, .. } => format!("_about_{}", duration_name(width)),
+        Width::Last(width) => format!("_{}", duration_name(*width)),
+        Width::Sawtooth { width, .. } => format!("_about_{}", duration_name(*width)),
         Width::CalendarDays { days, .. } => format!("_{days}_calendar_days"),
         Width::Lifetime => String::new(),
     }

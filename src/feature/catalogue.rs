@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::feature::aggregate::{Aggregate, Labels};
 use crate::feature::builder::EntityFeatures;
-use crate::feature::definition::{Aggregate, Condition, Current, FeatureSet, Labels};
+use crate::feature::definition::{Condition, Current, FeatureSet};
 use crate::feature::expression::Expression;
+use crate::feature::zone::Zone;
 use crate::time::days;
 
-/// How a user behaves: `user` names the entity, `amount` the money field, hours are local at the offset.
+/// How a user behaves: `user` names the entity, `amount` the money field, hours are those of the zone.
 ///
 /// | feature | meaning |
 /// |---|---|
@@ -27,7 +29,8 @@ use crate::time::days;
 ///
 /// # Errors
 /// Those of [`FeatureSetBuilder::build`](crate::feature::FeatureSetBuilder::build); names are checked where the set is bound.
-pub fn user_behaviour(user: &str, amount: &str, utc_offset_seconds: i32) -> Result<FeatureSet> {
+pub fn user_behaviour(user: &str, amount: &str, zone: impl Into<Zone>) -> Result<FeatureSet> {
+    let zone = zone.into();
     let field = || amount.to_owned();
     let all = |entity: EntityFeatures| entity.lifetime().current(Current::Include);
     let high_amount = Aggregate::ShareAbove { field: field(), q: 0.9, baseline: days(90) };
@@ -58,14 +61,14 @@ pub fn user_behaviour(user: &str, amount: &str, utc_offset_seconds: i32) -> Resu
         })
         .entity(user, |u| {
             all(u)
-                .only(Condition::HourOfDayIn { from: 22, to: 6, utc_offset_seconds })
+                .only(Condition::HourOfDayIn { from: 22, to: 6, zone })
                 .count("late_night_transactions")
         })
         .build()
 }
 
 /// How a device is used: `device`, `user` and `session` name entities, `label` the label, which is known `label_delay` after
-/// its event; days are local at the offset.
+/// its event; days are those of the zone.
 ///
 /// | feature | meaning |
 /// |---|---|
@@ -83,7 +86,7 @@ pub fn device_usage(
     session: &str,
     label: &str,
     label_delay: Duration,
-    utc_offset_seconds: i32,
+    zone: impl Into<Zone>,
 ) -> Result<FeatureSet> {
     let all = |entity: EntityFeatures| entity.lifetime().current(Current::Include);
     let fraud_users = Aggregate::DistinctBad {
@@ -91,7 +94,7 @@ pub fn device_usage(
         label: label.to_owned(),
         labels: Labels::FixedDelay,
     };
-    let sessions = Aggregate::DistinctPerActiveDay { of: session.to_owned(), utc_offset_seconds };
+    let sessions = Aggregate::DistinctPerActiveDay { of: session.to_owned(), zone: zone.into() };
     FeatureSet::builder("device_usage")
         .entity(device, |d| all(d).distinct("associated_users", user).count("total_transactions"))
         .entity(device, |d| d.lifetime().delay(label_delay).aggregate("fraud_users", fraud_users))

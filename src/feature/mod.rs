@@ -33,13 +33,25 @@
 //! # Out of order
 //! Batch takes events in any order. Online, [`OnlineConfig::max_lateness`] says how late an event may be and still find its
 //! place: its own vector and all later ones are then those of batch, while vectors served before it stay as they were
-//! served. What comes later still is refused or dropped, and counted.
+//! served. What comes later still is refused, dropped or applied, and counted.
+//!
+//! # What is exact, and what it keeps
+//! | window | keeps, for each entity | exact |
+//! |---|---|---|
+//! | [`Width::Last`], [`Width::CalendarDays`] | its events | all aggregates |
+//! | [`Width::Sawtooth`] | `width / hop + 2` tiles; its events only for aggregates that need them one by one | its start moves in steps, in batch as well; all aggregates but the approximate ones |
+//! | [`Width::Lifetime`] | one tile; a count for each different value where those are asked for | all aggregates but the approximate ones |
+//!
+//! [`Aggregate::ApproximateDistinct`] and [`Aggregate::ApproximateQuantile`] are exact while there are few values, and state
+//! their errors. Their answers, too, are a function of the window's events alone: batch and online give the same bits.
+//! Events younger than the window's delay, or than [`OnlineConfig::max_lateness`], are kept as they are for every window.
 //!
 //! # Check your own
 //! `testing::feature_parity` computes a host's definition on the host's events three times, in batch, online and by a
 //! brute-force oracle, and lists every value that is not the same bit for bit.
 
 mod accumulator;
+mod aggregate;
 mod batch;
 mod bind;
 mod builder;
@@ -48,18 +60,23 @@ mod definition;
 mod expression;
 mod frame;
 mod history;
+mod key_hash;
+mod lint;
 mod online;
 mod plan;
 mod replay;
+pub(crate) mod sketch;
+mod sweep;
 mod window;
+pub(crate) mod zone;
 pub mod store;
 
+pub use aggregate::{Aggregate, Labels};
 pub use builder::{EntityFeatures, FeatureSetBuilder};
-pub use definition::{
-    Aggregate, Condition, Current, Definition, Feature, FeatureSet, Labels, Source, Width, Window,
-};
+pub use definition::{Condition, Current, Definition, Feature, FeatureSet, Source, Width, Window};
 pub use expression::{Expression, Operation};
 pub use frame::FeatureFrame;
 pub use online::{LabelOutcome, Observed, OnlineConfig, OnlineFeatures, TooLate};
 pub use plan::FeaturePlan;
 pub use replay::{LabelArrival, SpinePoint};
+pub use zone::Zone;

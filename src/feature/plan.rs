@@ -6,7 +6,9 @@ use crate::event::EventSchema;
 use crate::feature::accumulator::{AccumulatorPlan, MEASURES};
 use crate::feature::definition::{FeatureSet, Source};
 use crate::feature::expression::Operation;
+use crate::feature::sweep::MAX_TERMS;
 use crate::feature::window::{WindowColumn, WindowPlan};
+use crate::feature::zone::LocalTime;
 use crate::ids::EntityKey;
 use crate::schema::FeatureSchema;
 use crate::time::Timestamp;
@@ -28,7 +30,7 @@ pub struct FeaturePlan<E> {
 pub(super) enum Own {
     Money { field: usize },
     Number { field: usize },
-    Weekend { utc_offset_seconds: i32 },
+    Weekend { zone: LocalTime },
     HourOfDayIn(Hours),
 }
 
@@ -36,7 +38,7 @@ pub(super) enum Own {
 pub(super) struct Hours {
     pub(super) from: u8,
     pub(super) to: u8,
-    pub(super) utc_offset_seconds: i32,
+    pub(super) zone: LocalTime,
 }
 
 /// One step of a formula in reverse Polish order.
@@ -83,7 +85,7 @@ pub(super) enum Measure {
         entity: usize,
     },
     Day {
-        utc_offset_seconds: i32,
+        zone: LocalTime,
     },
     /// 1 for bad, 0 for good and for not known yet.
     Bad {
@@ -99,13 +101,22 @@ impl StreamPlan {
         MEASURES + self.measures.len()
     }
 
-    /// Whether the batch kernel can do it: every event counts and sums are all that is needed.
+    /// Whether the batch kernel can do it: sums are all that is needed, and not too many.
     pub(super) fn is_additive(&self) -> bool {
         let as_arrived =
             |m: &Measure| matches!(m, Measure::Bad { as_arrived: true } | Measure::Labelled);
-        self.only.is_empty()
+        self.windows.iter().all(|window| window.terms.len() <= MAX_TERMS)
             && !self.measures.iter().any(as_arrived)
             && self.columns.iter().all(WindowColumn::is_additive)
+    }
+
+    /// The accumulators of one window, with their places among all.
+    pub(super) fn accumulators_of(
+        &self,
+        window: usize,
+    ) -> impl Iterator<Item = (usize, AccumulatorPlan)> + '_ {
+        let all = self.accumulators.iter().enumerate();
+        all.filter(move |(_, (of, _))| *of == window).map(|(a, (_, plan))| (a, *plan))
     }
 
     pub(super) fn label_measures(&self) -> impl Iterator<Item = (usize, Measure)> + '_ {
@@ -157,7 +168,7 @@ impl<E> FeaturePlan<E> {
         match measure {
             Measure::Money { field } => self.events.read_money(field, event).0,
             Measure::Entity { entity } => self.events.read_entity(entity, event).0 as i64,
-            Measure::Day { utc_offset_seconds } => self.events.time(event).day(utc_offset_seconds),
+            Measure::Day { zone } => zone.day(self.events.time(event)),
             Measure::Bad { .. } => i64::from(label() == Some(true)),
             Measure::Labelled => i64::from(label().is_some()),
         }
@@ -204,7 +215,7 @@ impl Own {
         let flag = |yes: bool| f64::from(u8::from(yes));
         match self {
             Own::Money { .. } | Own::Number { .. } => f64::NAN,
-            Own::Weekend { utc_offset_seconds } => flag(at.weekday(utc_offset_seconds) >= 5),
+            Own::Weekend { zone } => flag(zone.is_weekend(at)),
             Own::HourOfDayIn(hours) => flag(hours.contain(at)),
         }
     }
@@ -212,7 +223,7 @@ impl Own {
 
 impl Hours {
     fn contain(self, at: Timestamp) -> bool {
-        let hour = at.hour(self.utc_offset_seconds);
+        let hour = self.zone.hour(at);
         if self.from <= self.to {
             (self.from..=self.to).contains(&hour)
         } else {

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::feature::accumulator::KeyHashBuilder;
 use crate::feature::batch::Groups;
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
+use crate::feature::key_hash::KeyHashBuilder;
 use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
 use crate::ids::EntityKey;
 use crate::parallel::map;
@@ -83,7 +83,7 @@ impl<E: Sync> FeaturePlan<E> {
         }
         let arrivals = self.arrivals(events)?;
         let arrivals = Arrivals::new(&arrivals, events.len())?;
-        let order = self.sorted(events)?;
+        let timeline = self.timeline(events)?;
         let mut by_time: Vec<usize> = (0..points.len()).collect();
         by_time.sort_by_key(|&row| points[row].at);
 
@@ -95,8 +95,8 @@ impl<E: Sync> FeaturePlan<E> {
             let Some(place) = asked.iter().position(|entity| *entity == stream.entity) else {
                 continue;
             };
-            let groups = Groups::of(self, stream, events, &order);
-            let rows = groups.rows(&order);
+            let groups = Groups::of(self, stream, events, &timeline);
+            let rows = groups.rows(&timeline.order);
             // The points of each key, in order of time; keys without events come last.
             let mut asking: Vec<Vec<usize>> = vec![Vec::new(); rows.len() + 1];
             for &row in &by_time {

@@ -1,42 +1,31 @@
 //! A bound window: where its edges are, and how a column is read off what it holds.
 
 use crate::feature::accumulator::{Accumulator, Entry, MEASURES};
-use crate::feature::definition::{Current, Width};
-use crate::time::{Timestamp, micros};
+use crate::feature::definition::Current;
+use crate::feature::zone::LocalTime;
+use crate::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct WindowPlan {
     pub(super) reach: Reach,
     pub(super) delay: i64,
     pub(super) current: Current,
+    /// Where it stands among the stream's windows that fold, if it does: such a window sees whole tiles, keeps sums of them
+    /// and no events.
+    pub(super) fold: Option<usize>,
     /// What is added up over the window's events.
     pub(super) terms: Vec<Term>,
     /// Where its sums start among those of all windows of the stream.
     pub(super) first_term: usize,
 }
 
-/// A [`Width`] in microseconds, ready for the hot path.
+/// A [`Width`](crate::feature::Width) in microseconds, ready for the hot path.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Reach {
     Last(i64),
     Sawtooth { width: i64, hop: i64 },
-    CalendarDays { days: i64, utc_offset_seconds: i32 },
+    CalendarDays { days: i64, zone: LocalTime },
     Lifetime,
-}
-
-impl From<Width> for Reach {
-    fn from(width: Width) -> Self {
-        match width {
-            Width::Last(width) => Reach::Last(micros(width)),
-            Width::Sawtooth { width, hop } => {
-                Reach::Sawtooth { width: micros(width), hop: micros(hop) }
-            }
-            Width::CalendarDays { days, utc_offset_seconds } => {
-                Reach::CalendarDays { days: i64::from(days), utc_offset_seconds }
-            }
-            Width::Lifetime => Reach::Lifetime,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +66,9 @@ pub(super) enum WindowValue {
     ShareAbove { accumulator: usize, baseline: usize, q: f64 },
 }
 
+/// The first and the last event of a window.
+pub(super) type Ends<'a> = Option<(&'a Entry, &'a Entry)>;
+
 /// What a window holds when a column is read off it.
 pub(super) struct View<'a, S> {
     pub(super) at: i64,
@@ -84,8 +76,7 @@ pub(super) struct View<'a, S> {
     pub(super) sums: &'a [S],
     /// The stream's, of all windows.
     pub(super) accumulators: &'a [Accumulator],
-    pub(super) first: Option<&'a Entry>,
-    pub(super) last: Option<&'a Entry>,
+    pub(super) ends: Ends<'a>,
     /// Measures of the event that asks; empty where there is none.
     pub(super) own: &'a [i64],
 }
@@ -115,7 +106,7 @@ impl Sum for i128 {
 impl WindowPlan {
     /// The window's right edge: it sees events up to and including this moment.
     #[inline]
-    fn end(&self, at: i64) -> i64 {
+    pub(super) fn end(&self, at: i64) -> i64 {
         at.saturating_sub(self.delay)
     }
 
@@ -128,11 +119,9 @@ impl WindowPlan {
             Reach::Sawtooth { width, hop } => {
                 end.saturating_sub(width).div_euclid(hop).saturating_mul(hop)
             }
-            Reach::CalendarDays { days, utc_offset_seconds } => {
-                let first = Timestamp::from_micros(end).day(utc_offset_seconds) - days + 1;
-                let midnight = (first.saturating_mul(86_400) - i64::from(utc_offset_seconds))
-                    .saturating_mul(1_000_000);
-                midnight.saturating_sub(1) // midnight itself is inside
+            Reach::CalendarDays { days, zone } => {
+                let first = zone.day(Timestamp::from_micros(end)) - days + 1;
+                zone.start_of(first).micros().saturating_sub(1) // midnight itself is inside
             }
             Reach::Lifetime => i64::MIN,
         }
@@ -145,6 +134,27 @@ impl WindowPlan {
 
     pub(super) fn is_lifetime(&self) -> bool {
         self.reach == Reach::Lifetime
+    }
+
+    pub(super) fn folds(&self) -> bool {
+        self.fold.is_some()
+    }
+
+    /// Number of the tile that holds a moment: tiles are as wide as the steps of the start, open on the left and closed on
+    /// the right as the window is, and there is only one of what has no steps.
+    pub(super) fn tile(&self, time: i64) -> i64 {
+        match self.reach {
+            Reach::Sawtooth { hop, .. } => time.saturating_sub(1).div_euclid(hop),
+            _ => 0,
+        }
+    }
+
+    /// The last moment of a tile.
+    pub(super) fn tile_end(&self, tile: i64) -> i64 {
+        match self.reach {
+            Reach::Sawtooth { hop, .. } => tile.saturating_add(1).saturating_mul(hop),
+            _ => i64::MAX,
+        }
     }
 
     /// Whether an event at (time, id) `event` has come into view of one that asks at `asking`.
@@ -160,10 +170,11 @@ impl WindowPlan {
 }
 
 impl Term {
-    pub(super) fn of(self, measure: impl Fn(usize) -> i64) -> i128 {
+    /// What an event adds.
+    pub(super) fn of_entry(self, entry: &Entry) -> i128 {
         match self {
-            Term::Value(position) => i128::from(measure(position)),
-            Term::Square(position) => i128::from(measure(position)).pow(2),
+            Term::Value(position) => i128::from(entry[MEASURES + position]),
+            Term::Square(position) => i128::from(entry[MEASURES + position]).pow(2),
         }
     }
 }
@@ -175,7 +186,7 @@ impl WindowColumn {
     pub(super) fn finish<S: Sum>(&self, view: &View<'_, S>) -> f64 {
         let count = view.count as f64;
         let value = match self.value {
-            WindowValue::Count => count,
+            WindowValue::Count => return count,
             WindowValue::Sum { term, scale } => view.sums[term].to_f64() / scale,
             WindowValue::Mean { .. } if view.count == 0 => f64::NAN,
             WindowValue::Mean { term, scale } => view.sums[term].to_f64() / (count * scale),
@@ -192,9 +203,17 @@ impl WindowColumn {
                 (spread.max(0.0) / (count * (count - 1.0))).sqrt() / scale
             }
             WindowValue::Share { part, whole } => {
-                let (part, whole) = (view.sums[part].to_f64(), view.sums[whole].to_f64());
-                if whole == 0.0 { f64::NAN } else { part / whole }
+                ratio(view.sums[part].to_f64(), view.sums[whole].to_f64())
             }
+            _ => self.beyond_sums(view),
+        };
+        if value.is_nan() { self.empty } else { value }
+    }
+
+    /// What sums are not enough for.
+    fn beyond_sums<S>(&self, view: &View<'_, S>) -> f64 {
+        let count = view.count as f64;
+        match self.value {
             WindowValue::Extreme { accumulator, scale } => {
                 view.accumulators[accumulator].extreme().map_or(f64::NAN, |v| v as f64 / scale)
             }
@@ -209,20 +228,18 @@ impl WindowColumn {
             }
             WindowValue::SinceFirst => view.since(view.first()),
             WindowValue::SinceLast => view.since(view.last()),
-            WindowValue::Distinct { accumulator } => {
-                view.accumulators[accumulator].distinct() as f64
-            }
+            WindowValue::Distinct { accumulator } => view.accumulators[accumulator].distinct(),
             WindowValue::CountPer { accumulator } => {
                 ratio(count, view.accumulators[accumulator].distinct())
             }
             WindowValue::DistinctPer { pairs, days } => {
                 let pairs = view.accumulators[pairs].distinct();
-                ratio(pairs as f64, view.accumulators[days].distinct())
+                ratio(pairs, view.accumulators[days].distinct())
             }
             WindowValue::TopShare { accumulator, k } => {
                 let frequencies = view.accumulators[accumulator].frequencies();
                 let top: u64 = frequencies.iter().take(k).map(|n| u64::from(*n)).sum();
-                ratio(top as f64, view.count as usize)
+                ratio(top as f64, count)
             }
             WindowValue::Entropy { .. } if view.count == 0 => f64::NAN,
             WindowValue::Entropy { accumulator } => {
@@ -238,20 +255,20 @@ impl WindowColumn {
             }
             WindowValue::ShareSame { accumulator, measure } => {
                 let same = view.same(accumulator, measure).map_or(f64::NAN, f64::from);
-                ratio(same, view.count as usize)
+                ratio(same, count)
             }
             WindowValue::ShareAbove { accumulator, baseline, q } => {
                 let values = view.accumulators[accumulator].sorted();
                 match view.accumulators[baseline].quantile(q) {
                     Some(cut) => {
                         let above = values.len() - values.partition_point(|v| *v as f64 <= cut);
-                        ratio(above as f64, values.len())
+                        ratio(above as f64, values.len() as f64)
                     }
                     None => f64::NAN,
                 }
             }
-        };
-        if value.is_nan() { self.empty } else { value }
+            _ => f64::NAN, // sums, which are read before
+        }
     }
 
     /// Whether sums are all it needs.
@@ -279,13 +296,13 @@ impl WindowColumn {
 }
 
 impl<S> View<'_, S> {
-    /// The first event: a lifetime keeps it itself, other windows have it in the history.
+    /// The first event, if there is one.
     fn first(&self) -> Option<&Entry> {
-        self.first.filter(|entry| !entry.is_empty())
+        self.ends.map(|(first, _)| first).filter(|entry| !entry.is_empty())
     }
 
     fn last(&self) -> Option<&Entry> {
-        self.last.filter(|entry| !entry.is_empty())
+        self.ends.map(|(_, last)| last).filter(|entry| !entry.is_empty())
     }
 
     fn since(&self, entry: Option<&Entry>) -> f64 {
@@ -298,6 +315,6 @@ impl<S> View<'_, S> {
     }
 }
 
-fn ratio(part: f64, whole: usize) -> f64 {
-    if whole == 0 { f64::NAN } else { part / whole as f64 }
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { f64::NAN } else { part / whole }
 }

@@ -350,6 +350,7 @@ fn record(id: &str, version: u32) -> FeatureMetadata {
         },
         semantics: FeatureSemantics::default(),
         profile: None,
+        parity: None,
         replacement: None,
         used_by: BTreeSet::new(),
     }

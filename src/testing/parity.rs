@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::EventSchema;
+use crate::feature::sketch::{DistinctSketch, QuantileSketch};
+use crate::feature::store::ParityEvidence;
+use crate::feature::zone::LocalTime;
 use crate::feature::{
-    Aggregate, Condition, Current, Definition, Expression, FeaturePlan, FeatureSet, LabelOutcome,
-    Labels, OnlineConfig, Operation, Source, Width, Window,
+    Aggregate, Condition, Current, Definition, Expression, Feature, FeaturePlan, FeatureSet,
+    LabelOutcome, Labels, OnlineConfig, Operation, Source, Width, Window,
 };
 use crate::ids::EntityKey;
 use crate::time::{Timestamp, micros};
@@ -22,6 +25,26 @@ pub struct ParityReport {
     /// Labels that reached the online engine after a window with a fixed delay should have seen them: batch, which takes
     /// labels with a fixed delay off the events, then differs by right.
     pub late_labels: usize,
+    /// The features that were computed.
+    features: Vec<Feature>,
+}
+
+impl ParityReport {
+    /// What the feature store asks for before it approves a feature.
+    ///
+    /// # Errors
+    /// `NotFound` for a feature that was not computed; `Refused` if its values differ anywhere.
+    pub fn evidence(&self, feature: &str) -> Result<ParityEvidence> {
+        let found = self.features.iter().find(|other| other.name == feature);
+        let found =
+            found.ok_or_else(|| Error::NotFound { kind: "feature", id: feature.to_owned() })?;
+        let n = self.differences.iter().filter(|d| d.feature == feature).count();
+        if n > 0 {
+            let action = format!("give evidence for {feature}");
+            return Err(Error::refused(action, format!("{n} of its values differ")));
+        }
+        Ok(ParityEvidence { definition: found.fingerprint(), n_rows: self.n_rows as u64 })
+    }
 }
 
 /// One value that is not the same in batch, online and oracle.
@@ -51,7 +74,7 @@ impl fmt::Display for ParityReport {
 }
 
 /// Computes a host's own definition on its own events three times, in batch, online and by a brute-force oracle that shares
-/// no code with either, and lists every value that is not the same bit for bit. O(n²): some thousand events are plenty.
+/// no code with either but the summaries of approximate aggregates, which it fills event by event, and lists every value that is not the same bit for bit. O(n²): some thousand events are plenty.
 ///
 /// Labels reach the online engine when the schema says they arrive, or else right after their event.
 ///
@@ -98,7 +121,8 @@ pub fn feature_parity<E: Sync>(plan: &FeaturePlan<E>, events: &[E]) -> Result<Pa
             }
         }
     }
-    Ok(ParityReport { n_rows: events.len(), differences, late_labels })
+    let features = plan.set().features().to_vec();
+    Ok(ParityReport { n_rows: events.len(), differences, late_labels, features })
 }
 
 /// The words of a definition, taken literally.
@@ -120,14 +144,14 @@ impl<'a, E> Oracle<'a, E> {
             let at = self.schema.time(self.events[i]);
             let value = match &feature.definition {
                 Definition::Field { field } => self.field(field, self.events[i]),
-                Definition::Weekend { utc_offset_seconds } => {
-                    f64::from(u8::from(at.weekday(*utc_offset_seconds) > 4))
+                Definition::Weekend { zone } => {
+                    f64::from(u8::from(LocalTime::of(zone)?.is_weekend(at)))
                 }
-                Definition::HourOfDayIn { from, to, utc_offset_seconds } => {
-                    f64::from(u8::from(hour_in(at, *from, *to, *utc_offset_seconds)))
+                Definition::HourOfDayIn { from, to, zone } => {
+                    f64::from(u8::from(hour_in(at, *from, *to, LocalTime::of(zone)?)))
                 }
                 Definition::Windowed { source, window, aggregate, empty } => {
-                    let value = self.aggregate(i, source, *window, aggregate)?;
+                    let value = self.aggregate(i, source, window.clone(), aggregate)?;
                     value.unwrap_or(empty.unwrap_or(f64::NAN))
                 }
                 Definition::Expression(expression) => self.expression(i, expression, &row),
@@ -158,8 +182,8 @@ impl<'a, E> Oracle<'a, E> {
             let holds = match condition {
                 Condition::Above { field, value } => self.field(field, event) > *value,
                 Condition::Below { field, value } => self.field(field, event) < *value,
-                Condition::HourOfDayIn { from, to, utc_offset_seconds } => {
-                    hour_in(self.schema.time(event), *from, *to, *utc_offset_seconds)
+                Condition::HourOfDayIn { from, to, zone } => {
+                    hour_in(self.schema.time(event), *from, *to, LocalTime::of(zone)?)
                 }
                 Condition::In { entity, keys } => {
                     keys.contains(&self.schema.entity_key(entity, event)?)
@@ -173,7 +197,7 @@ impl<'a, E> Oracle<'a, E> {
     }
 
     /// Positions of the events that a window sees from event `i`.
-    fn seen(&self, i: usize, source: &Source, window: Window) -> Result<Vec<usize>> {
+    fn seen(&self, i: usize, source: &Source, window: &Window) -> Result<Vec<usize>> {
         let asking = self.events[i];
         let key = self.schema.entity_key(&source.entity, asking)?;
         let at = self.schema.time(asking);
@@ -181,15 +205,15 @@ impl<'a, E> Oracle<'a, E> {
         let mut seen = Vec::new();
         for (j, &event) in self.events.iter().enumerate() {
             let time = self.schema.time(event);
-            let after_start = match window.width {
-                Width::Last(width) => time > end.minus(width),
+            let after_start = match &window.width {
+                Width::Last(width) => time > end.minus(*width),
                 Width::Sawtooth { width, hop } => {
-                    let start = end.minus(width).micros();
-                    time.micros() > start - start.rem_euclid(micros(hop))
+                    let start = end.minus(*width).micros();
+                    time.micros() > start - start.rem_euclid(micros(*hop))
                 }
-                Width::CalendarDays { days, utc_offset_seconds } => {
-                    let day = |t: Timestamp| t.day(utc_offset_seconds);
-                    day(time) > day(end) - i64::from(days)
+                Width::CalendarDays { days, zone } => {
+                    let zone = LocalTime::of(zone)?;
+                    zone.day(time) > zone.day(end) - i64::from(*days)
                 }
                 Width::Lifetime => true,
             };
@@ -240,7 +264,7 @@ impl<'a, E> Oracle<'a, E> {
         {
             window.delay = window.delay.max(*mature_after);
         }
-        let seen = self.seen(i, source, window)?;
+        let seen = self.seen(i, source, &window)?;
         let n = seen.len() as f64;
         let at = self.schema.time(self.events[i]).micros();
         let minors = |field: &str| -> Vec<i64> {
@@ -248,7 +272,7 @@ impl<'a, E> Oracle<'a, E> {
         };
         let tags =
             |of: &str| -> Result<Vec<i64>> { seen.iter().map(|&j| self.tag(of, j)).collect() };
-        let day = |j: usize, offset: i32| self.schema.time(self.events[j]).day(offset);
+        let day = |j: usize, zone: LocalTime| zone.day(self.schema.time(self.events[j]));
         let since = |j: &usize| (at - self.schema.time(self.events[*j]).micros()) as f64 / 1e6;
         let defined = |value: f64| (!seen.is_empty()).then_some(value);
         Ok(match aggregate {
@@ -281,14 +305,26 @@ impl<'a, E> Oracle<'a, E> {
             Aggregate::SinceFirst => seen.first().map(since),
             Aggregate::SinceLast => seen.last().map(since),
             Aggregate::Distinct { of } => Some(frequencies(tags(of)?).len() as f64),
-            Aggregate::PerActiveDay { utc_offset_seconds } => {
-                let days = seen.iter().map(|&j| day(j, *utc_offset_seconds)).collect();
+            Aggregate::ApproximateDistinct { of } => {
+                let mut sketch = DistinctSketch::default();
+                tags(of)?.into_iter().for_each(|tag| sketch.add(tag));
+                Some(sketch.count())
+            }
+            Aggregate::ApproximateQuantile { field, q } => {
+                let mut sketch = QuantileSketch::default();
+                minors(field).into_iter().for_each(|minor| sketch.add(minor));
+                sketch.quantile(*q).map(|value| value / self.scale(field))
+            }
+            Aggregate::PerActiveDay { zone } => {
+                let zone = LocalTime::of(zone)?;
+                let days = seen.iter().map(|&j| day(j, zone)).collect();
                 defined(n / frequencies(days).len() as f64)
             }
-            Aggregate::DistinctPerActiveDay { of, utc_offset_seconds } => {
+            Aggregate::DistinctPerActiveDay { of, zone } => {
+                let zone = LocalTime::of(zone)?;
                 let mut by_day: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
                 for &j in &seen {
-                    by_day.entry(day(j, *utc_offset_seconds)).or_default().push(self.tag(of, j)?);
+                    by_day.entry(day(j, zone)).or_default().push(self.tag(of, j)?);
                 }
                 let days = by_day.len() as f64;
                 let distinct = by_day.into_values().map(|values| frequencies(values).len());
@@ -314,7 +350,7 @@ impl<'a, E> Oracle<'a, E> {
                 let Width::Last(width) = window.width else { unreachable!("refused by bind") };
                 let (width, delay) = (Width::Last(*baseline), window.delay + width);
                 let before = Window { width, delay, current: Current::Exclude };
-                let before = self.seen(i, source, before)?;
+                let before = self.seen(i, source, &before)?;
                 let before = before.into_iter().map(|j| self.minor(field, self.events[j]));
                 let cut = quantile(before.collect(), *q);
                 let above = |cut| minors(field).iter().filter(|v| **v as f64 > cut).count() as f64;
@@ -366,8 +402,8 @@ impl<'a, E> Oracle<'a, E> {
     }
 }
 
-fn hour_in(at: Timestamp, from: u8, to: u8, utc_offset_seconds: i32) -> bool {
-    let hour = at.hour(utc_offset_seconds);
+fn hour_in(at: Timestamp, from: u8, to: u8, zone: LocalTime) -> bool {
+    let hour = zone.hour(at);
     let length = (to + 24 - from) % 24 + 1;
     (0..length).any(|step| (from + step) % 24 == hour)
 }

@@ -83,6 +83,10 @@ impl FeatureStore {
         if record.profile.is_none() {
             return refused(action, "it has no profile; attach one");
         }
+        if self.asks_for_parity && record.parity.is_none() {
+            let reason = "nothing shows that batch and online agree on it; attach parity";
+            return refused(action, reason);
+        }
         if record.authors.contains(signature.actor) {
             let actor = signature.actor;
             return refused(action, format!("{actor} wrote it; somebody else has to approve it"));

@@ -70,6 +70,8 @@ pub enum FeatureOperation {
         /// Who.
         user: FeatureUser,
     },
+    /// Evidence of parity was attached.
+    ParityShown,
 }
 
 impl fmt::Display for FeatureEvent {
@@ -81,6 +83,7 @@ impl fmt::Display for FeatureEvent {
             Redefined => write!(f, "redefined {feature}")?,
             Documented { .. } => write!(f, "documented {feature}")?,
             Profiled => write!(f, "attached a profile to {feature}")?,
+            ParityShown => write!(f, "attached parity to {feature}")?,
             Submitted => write!(f, "submitted {feature}")?,
             ChangesRequested => write!(f, "asked for changes of {feature}")?,
             Approved => write!(f, "approved {feature}")?,

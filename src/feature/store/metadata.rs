@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::error::{Error, Result};
-use crate::feature::store::FeatureProfile;
+use crate::feature::store::{FeatureProfile, ParityEvidence};
 use crate::feature::{Definition, Feature, FeatureSet};
 use crate::ids::{Digest, ModelRef};
 use crate::time::Timestamp;
@@ -179,6 +179,9 @@ pub struct FeatureMetadata {
     pub semantics: FeatureSemantics,
     /// Statistics of its values; dropped when the semantics change.
     pub profile: Option<FeatureProfile>,
+    /// Evidence that history and live traffic give the same numbers; dropped when the semantics change.
+    #[serde(default)]
+    pub parity: Option<ParityEvidence>,
     /// Once deprecated: what to use instead.
     pub replacement: Option<FeatureRef>,
     /// Feature sets and model versions that use it.
@@ -188,13 +191,18 @@ pub struct FeatureMetadata {
 impl FeatureMetadata {
     /// SHA-256 over all fields: what the operation log keeps of a record, so that a changed record is found.
     pub fn digest(&self) -> Digest {
-        // A field added later goes into a second layout, and verification accepts either: this one is in kept logs.
-        Digest::of(&codec::encode(&(
+        // The first layout is in kept logs. A field that came later goes behind it, in records that have it.
+        let first = (
             "riskcycle feature 1",
             (&self.feature, self.revision, self.status, self.created, self.updated),
             (&self.authors, &self.documentation, &self.semantics),
             (&self.profile, &self.replacement, &self.used_by),
-        )))
+        );
+        let mut bytes = codec::encode(&first);
+        if let Some(parity) = &self.parity {
+            bytes.extend(codec::encode(&("parity", parity)));
+        }
+        Digest::of(&bytes)
     }
 }
 

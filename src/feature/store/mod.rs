@@ -17,7 +17,7 @@
 //! | every one | an actor, a reason, the current revision, a time not before the last change |
 //! | [`register`], [`redefine`] | an id, a name, a description; dependencies are there and make no circle |
 //! | [`submit`] | no blank field; the leak lint passes; dependencies in review or approved |
-//! | [`approve`], [`reinstate`] | the same, dependencies approved; a profile; the actor wrote none of the semantics |
+//! | [`approve`], [`reinstate`] | the same, dependencies approved; a profile; the actor wrote none of the semantics; parity, if [asked for](FeatureStore::asking_for_parity) |
 //! | [`deprecate`] | a replacement, if there is one, is another version that is approved |
 //! | [`withdraw`], [`archive`] | nothing that is not archived depends on it, nobody uses it |
 //!
@@ -78,6 +78,7 @@ mod life;
 mod lineage;
 mod log;
 mod metadata;
+mod parity;
 mod profile;
 mod storage;
 mod verify;
@@ -89,6 +90,7 @@ pub use metadata::{
     FeatureDocumentation, FeatureMetadata, FeatureRef, FeatureSemantics, FeatureStatus,
     FeatureType, FeatureUser,
 };
+pub use parity::ParityEvidence;
 pub use profile::{CategoricalProfile, FeatureProfile, NumericProfile};
 pub use storage::{FeatureChange, FeatureQuery, FeatureStorage, InMemoryFeatureStorage};
 
@@ -119,6 +121,7 @@ use guard::refused;
 #[derive(Debug, Clone)]
 pub struct FeatureStore {
     storage: Arc<dyn FeatureStorage>,
+    asks_for_parity: bool,
 }
 
 /// Each lost race is a commit that somebody else made, so this many in a row take a hundred busy writers.
@@ -137,7 +140,7 @@ struct Step {
 impl FeatureStore {
     /// A store over a storage, which may hold features already.
     pub fn new(storage: Arc<dyn FeatureStorage>) -> Self {
-        FeatureStore { storage }
+        FeatureStore { storage, asks_for_parity: false }
     }
 
     /// What is known of a feature version.
@@ -264,7 +267,7 @@ impl FeatureStore {
         })
     }
 
-    /// Replaces the semantics of a draft. The actor becomes one of its authors, and its profile is dropped.
+    /// Replaces the semantics of a draft. The actor becomes one of its authors; its profile and its parity are dropped.
     ///
     /// # Errors
     /// As for every change; `Refused` in any other status, or for dependencies that are not there or depend on it.
@@ -289,7 +292,7 @@ impl FeatureStore {
             self.check_dependencies(action, feature, &semantics, None)?;
             record.semantics = semantics.clone();
             record.authors.insert(signature.actor.to_owned());
-            record.profile = None;
+            (record.profile, record.parity) = (None, None);
             Ok(FeatureOperation::Redefined)
         })
     }
@@ -418,6 +421,7 @@ fn draft(
         documentation,
         semantics,
         profile: None,
+        parity: None,
         replacement: None,
         used_by: BTreeSet::new(),
     };

@@ -190,8 +190,8 @@ pub fn text(bytes: &[u8]) {
 
 /// A snapshot of live features without its seal; then life goes on from it.
 fn snapshot(bytes: &[u8]) {
-    /// The magic and the definition's fingerprint.
-    const HEAD: usize = 21 + 32;
+    /// The magic, the definition's fingerprint and the lateness.
+    const HEAD: usize = 21 + 32 + 8;
     static FEATURES: LazyLock<OnlineFeatures<Transaction>> = LazyLock::new(features);
     static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| features().snapshot());
     let mut mended = bytes.to_vec();

@@ -1,20 +1,21 @@
 //! The online driver: the same windows, kept up to date event by event.
 
+mod config;
+mod snapshot;
+
+pub use config::{LabelOutcome, Observed, OnlineConfig, TooLate};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::feature::accumulator::{KeyHash, KeyHashBuilder};
 use crate::feature::history::{Inserted, KeyHistory};
+use crate::feature::key_hash::{KeyHash, KeyHashBuilder};
 use crate::feature::plan::{FeaturePlan, Measure};
-use crate::ids::{Digest, EntityKey};
+use crate::ids::EntityKey;
 use crate::schema::FeatureSchema;
 use crate::time::{Timestamp, micros};
 
@@ -22,40 +23,6 @@ const N_SHARDS: usize = 64;
 /// So that one event's keys and amounts are read into a fixed place before any lock is taken.
 const MAX_STREAMS: usize = 16;
 const MAX_MEASURES: usize = 64;
-
-/// How live state treats events that do not come in order, and how much it keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OnlineConfig {
-    /// How far behind the latest event of its entity an event may be and still be put in its place. Costs memory: events
-    /// are kept that much longer. Not with lifetime windows, which cannot tell what they were a moment ago.
-    pub max_lateness: Duration,
-    /// What becomes of an event that is later than that.
-    pub too_late: TooLate,
-    /// Most events kept per entity and source; the oldest are dropped out of their windows first, and counted. This is
-    /// the bound on a key's memory.
-    pub max_events_per_key: u64,
-}
-
-/// Events in order only; a million events per key.
-impl Default for OnlineConfig {
-    fn default() -> Self {
-        OnlineConfig {
-            max_lateness: Duration::ZERO,
-            too_late: TooLate::Reject,
-            max_events_per_key: 1_000_000,
-        }
-    }
-}
-
-/// What becomes of an event that comes too late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TooLate {
-    /// An error; nothing is remembered.
-    Reject,
-    /// Its vector is computed as of the latest event of its entities, but it is not remembered; counted.
-    Drop,
-}
 
 /// Live feature state for a stream of events; [`FeaturePlan::online`].
 ///
@@ -67,14 +34,15 @@ pub enum TooLate {
 /// O(1) amortised per event, window and sum; O(log n) for extremes and counts, O(n) in the window's events for exact
 /// quantiles. No allocation for a known key once its history has reached its size, as long as sums are all that is asked
 /// for; a history that grows past its largest size yet allocates once more. Per key: about 250 bytes, 8 bytes ×
-/// (2 + measures) per event inside the widest window (its delay included), at most twice that while events leave, 16 bytes
-/// per window and 16 per window and sum, and what exact quantiles (8 bytes a value) and counts (about 40 bytes per
-/// different value) need. [`OnlineConfig::max_events_per_key`] bounds the events.
+/// (2 + measures) per event inside the widest window that keeps its events (its delay included), at most twice that while
+/// events leave, 32 bytes per window and 16 per window and sum, and what exact quantiles (8 bytes a value) and counts (about
+/// 40 bytes per different value) need. [`OnlineConfig::max_events_per_key`] bounds the events. A sawtooth window that folds
+/// has, for each step it spans, 100 bytes, 16 a sum, and its summaries.
 pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
     config: OnlineConfig,
     streams: Vec<Stream>,
-    dropped: AtomicU64,
+    too_late: AtomicU64,
     truncated: AtomicU64,
 }
 
@@ -82,30 +50,6 @@ struct Stream {
     shards: Vec<Mutex<Shard>>,
     /// What a key without events reads.
     empty: KeyHistory,
-}
-
-/// What became of an observed event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Observed {
-    /// Remembered.
-    New,
-    /// Known already by time and id: its vector is given again, as of its moment (lifetime windows: as of now), and nothing
-    /// is counted twice. An event is known as long as it is kept; one that meets the conditions of no source is not.
-    Duplicate,
-    /// Too late, and not remembered.
-    Dropped,
-}
-
-/// What became of a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LabelOutcome {
-    /// In time: no vector has been computed that should have seen it.
-    Applied,
-    /// Applied, but windows that see the event have already been read without it: the label took longer than the
-    /// definition's delay, and batch and online differ for those readings.
-    Late,
-    /// The event was never observed, or is too old for any window.
-    Unknown,
 }
 
 #[derive(Debug, Default)]
@@ -126,7 +70,7 @@ impl<E> FeaturePlan<E> {
     /// Empty live state for this definition.
     ///
     /// # Errors
-    /// `InvalidConfig` for more than 16 sources or 64 measures, no room for events, or late events with lifetime windows.
+    /// `InvalidConfig` for more than 16 sources or 64 measures, or no room for events.
     pub fn online(&self, config: OnlineConfig) -> Result<OnlineFeatures<E>> {
         let n_measures: usize = self.streams.iter().map(|stream| stream.measures.len()).sum();
         if self.streams.len() > MAX_STREAMS || n_measures > MAX_MEASURES {
@@ -137,12 +81,6 @@ impl<E> FeaturePlan<E> {
         if config.max_events_per_key == 0 {
             return Err(Error::config("online features", "max_events_per_key must be at least 1"));
         }
-        let lifetime = self.streams.iter().flat_map(|s| &s.windows).any(|w| w.is_lifetime());
-        if micros(config.max_lateness) > 0 && lifetime {
-            let reason =
-                "late events cannot be put into a lifetime window; set max_lateness to zero";
-            return Err(Error::config("online features", reason));
-        }
         let stream = |plan| Stream {
             shards: (0..N_SHARDS).map(|_| Mutex::default()).collect(),
             empty: KeyHistory::new(plan),
@@ -151,7 +89,7 @@ impl<E> FeaturePlan<E> {
             plan: self.clone(),
             config,
             streams: self.streams.iter().map(stream).collect(),
-            dropped: AtomicU64::new(0),
+            too_late: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
         })
     }
@@ -177,7 +115,10 @@ impl<E> OnlineFeatures<E> {
     pub fn observe(&self, event: &E, out: &mut [f64]) -> Result<Observed> {
         self.schema().check_rows(out.len(), 1)?;
         let reading = self.read(event);
-        let observed = self.observe_from(0, 0, false, &reading, out)?;
+        let observed = self.observe_from(0, 0, false, &reading, out);
+        if matches!(observed, Ok(Observed::Dropped | Observed::Applied) | Err(_)) {
+            self.too_late.fetch_add(1, Ordering::Relaxed);
+        }
         for &(column, own) in &self.plan.own {
             out[column] = self.plan.own_value(own, event);
         }
@@ -185,10 +126,7 @@ impl<E> OnlineFeatures<E> {
             let own = |own| self.plan.own_value(own, event);
             out[*column] = FeaturePlan::<E>::formula(steps, own, |column| out[column]);
         }
-        if observed == Observed::Dropped {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(observed)
+        observed
     }
 
     /// Takes the locks of the event's keys one inside the other, so that either all of them remember it or none does.
@@ -196,61 +134,71 @@ impl<E> OnlineFeatures<E> {
         &self,
         s: usize,
         first_measure: usize,
-        drop_it: bool,
+        too_late: bool,
         reading: &Reading,
         out: &mut [f64],
     ) -> Result<Observed> {
         let Some(plan) = self.plan.streams.get(s) else {
-            return Ok(if drop_it { Observed::Dropped } else { Observed::New });
+            return Ok(match self.config.too_late {
+                TooLate::Apply if too_late => Observed::Applied,
+                _ if too_late => Observed::Dropped,
+                _ => Observed::New,
+            });
         };
         let measures = &reading.measures[first_measure..first_measure + plan.measures.len()];
         let next = first_measure + measures.len();
-        let key = reading.keys[s];
+        let (key, order) = (reading.keys[s], reading.order);
+        let lateness = micros(self.config.max_lateness);
         let mut shard = self.shard(s, key);
         let known = shard.histories.get_mut(&key);
         if !reading.passes[s] && known.is_none() {
             drop(shard);
-            let observed = self.observe_from(s + 1, next, drop_it, reading, out)?;
+            let observed = self.observe_from(s + 1, next, too_late, reading, out)?;
             let write = &mut |column: usize, value| out[column] = value;
-            self.streams[s].empty.peek(plan, reading.order, measures, write);
+            self.streams[s].empty.peek(plan, order, measures, write);
             return Ok(observed);
         }
         let history = match known {
             Some(history) => history,
-            None => shard.histories.entry(key).or_insert_with(|| KeyHistory::new(plan)),
+            None => {
+                let mut history = KeyHistory::new(plan);
+                history.reserve(self.config.reserve_events_per_key);
+                shard.histories.entry(key).or_insert(history)
+            }
         };
         let latest = history.latest();
-        let oldest = latest.0.saturating_sub(micros(self.config.max_lateness));
-        let late = reading.order <= latest;
-        let too_late = late
-            && (reading.order.0 < oldest || self.config.max_lateness.is_zero())
-            && !history.contains(plan, reading.order);
-        if too_late && self.config.too_late == TooLate::Reject {
+        let late = order <= latest
+            && (lateness == 0 || order.0 < latest.0.saturating_sub(lateness))
+            && !history.contains(order);
+        if late && self.config.too_late == TooLate::Reject {
             return Err(Error::TimeBackwards {
                 what: format!("event of entity {key:?}"),
-                at: Timestamp::from_micros(reading.order.0),
-                id: reading.order.1 as u64 ^ (1 << 63),
+                at: Timestamp::from_micros(order.0),
+                id: order.1 as u64 ^ (1 << 63),
                 last: Timestamp::from_micros(latest.0),
             });
         }
-        let mut observed = self.observe_from(s + 1, next, drop_it || too_late, reading, out)?;
+        let mut observed = self.observe_from(s + 1, next, too_late || late, reading, out)?;
         let write = &mut |column: usize, value| out[column] = value;
-        if observed == Observed::Dropped {
-            // Too late for one of its entities, an event is dropped by all; as of now is all that can be told.
-            history.peek(plan, latest.max(reading.order), measures, write);
-            return Ok(Observed::Dropped);
+        if matches!(observed, Observed::Dropped | Observed::Applied) {
+            // Too late for one of its entities, an event is so for all; as of now is all that can be told.
+            history.peek(plan, latest.max(order), measures, write);
+            if observed == Observed::Dropped {
+                return Ok(observed);
+            }
         }
-        if reading.passes[s] && history.insert(plan, reading.order, measures) == Inserted::Duplicate
-        {
+        if reading.passes[s] && history.insert(plan, order, measures) == Inserted::Duplicate {
             observed = observed.max(Observed::Duplicate);
         }
-        if reading.order >= history.last_read() {
-            history.read(plan, reading.order, measures, write);
-        } else if !history.peek(plan, reading.order, measures, write) {
+        if observed == Observed::Applied {
+            // Its vector is told.
+        } else if order >= history.last_read() {
+            history.read(plan, order, measures, write);
+        } else if !history.peek(plan, order, measures, write) {
             history.peek(plan, history.last_read(), measures, write);
         }
-        history.evict(plan, micros(self.config.max_lateness));
-        if history.n_events(plan) > self.config.max_events_per_key {
+        history.evict(plan, lateness);
+        if history.n_events() > self.config.max_events_per_key {
             let gone = history.truncate(plan, self.config.max_events_per_key);
             self.truncated.fetch_add(gone, Ordering::Relaxed);
         }
@@ -262,7 +210,7 @@ impl<E> OnlineFeatures<E> {
     ///
     /// # Errors
     /// `SchemaMismatch` if `out` does not have one place per feature; `NotFound` for an unknown entity; `TimeBackwards`
-    /// for a moment before the last event of an entity that has lifetime windows.
+    /// for a moment so far before an entity's last event that what it should see is no longer known.
     pub fn vector(
         &self,
         entities: &[(&str, EntityKey)],
@@ -347,76 +295,14 @@ impl<E> OnlineFeatures<E> {
         shards.map(|shard| lock(shard).histories.len()).sum()
     }
 
-    /// Events that came too late and were dropped.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// Events that came too late, whatever became of them.
+    pub fn too_late(&self) -> u64 {
+        self.too_late.load(Ordering::Relaxed)
     }
 
     /// Events that were dropped out of their windows for want of room.
     pub fn truncated(&self) -> u64 {
         self.truncated.load(Ordering::Relaxed)
-    }
-
-    /// All state as bytes, bound to the definition, the same for the same state whatever the order of keys. Events that
-    /// are observed meanwhile are in it or not, each key as a whole; stop them for a consistent cut.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let mut bytes = SNAPSHOT.to_vec();
-        bytes.extend(self.plan.set().fingerprint().as_bytes());
-        for (plan, stream) in self.plan.streams.iter().zip(&self.streams) {
-            for shard in &stream.shards {
-                let shard = lock(shard);
-                bytes.extend((shard.histories.len() as u64).to_le_bytes());
-                let mut keys: Vec<&EntityKey> = shard.histories.keys().collect();
-                keys.sort_unstable();
-                for key in keys {
-                    bytes.extend(key.0.to_le_bytes());
-                    shard.histories[key].write(plan, &mut bytes);
-                }
-            }
-        }
-        let seal = Digest::of(&bytes);
-        bytes.extend(seal.as_bytes());
-        bytes
-    }
-
-    /// Replaces all state by that of a snapshot; a run goes on from there as if it had never stopped.
-    ///
-    /// # Errors
-    /// `Corrupt` for bytes that are no sound snapshot, `Conflict` for one of another definition. State stays as it was.
-    pub fn restore(&self, snapshot: &[u8]) -> Result<()> {
-        let corrupt = |reason: &str| Error::corrupt("feature snapshot", reason);
-        let (content, seal) = snapshot
-            .split_last_chunk::<32>()
-            .filter(|(content, _)| content.len() >= SNAPSHOT.len() + 32)
-            .ok_or_else(|| corrupt("is too short"))?;
-        if Digest::of(content).as_bytes() != seal {
-            return Err(corrupt("its SHA-256 does not match its content"));
-        }
-        let (head, body) = content.split_at(SNAPSHOT.len() + 32);
-        if !head.starts_with(SNAPSHOT) {
-            return Err(corrupt("does not start as one"));
-        }
-        if head[SNAPSHOT.len()..] != self.plan.set().fingerprint().as_bytes()[..] {
-            let (id, reason) = (self.plan.set().name().to_owned(), "it is of another definition");
-            return Err(Error::Conflict { kind: "feature snapshot", id, reason: reason.into() });
-        }
-        let mut reader = Reader::new("feature snapshot", body);
-        let mut restored = Vec::new();
-        for plan in &self.plan.streams {
-            for _ in 0..N_SHARDS {
-                let mut shard = Shard::default();
-                for _ in 0..reader.u64()? {
-                    let key = EntityKey(reader.u64()?);
-                    let history = KeyHistory::read_bytes(plan, &mut reader)?;
-                    shard.histories.insert(key, history);
-                }
-                restored.push(shard);
-            }
-        }
-        reader.finish()?;
-        let shards = self.streams.iter().flat_map(|stream| &stream.shards);
-        shards.zip(restored).for_each(|(shard, restored)| *lock(shard) = restored);
-        Ok(())
     }
 
     fn read(&self, event: &E) -> Reading {
@@ -450,8 +336,6 @@ impl<E> OnlineFeatures<E> {
         lock(&self.streams[s].shards[shard])
     }
 }
-
-const SNAPSHOT: &[u8] = b"riskcycle features 1\n";
 
 /// A panic cannot leave a shard half changed: nothing between its changes can panic.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
