@@ -182,7 +182,9 @@ impl RegistryLog for DirectoryRegistryLog {
     }
 }
 
-fn check_follows(head: AuditHead, entry: &RegistryLogEntry) -> Result<()> {
+/// # Errors
+/// `Conflict` unless the entry comes after `head`.
+pub(crate) fn check_follows(head: AuditHead, entry: &RegistryLogEntry) -> Result<()> {
     if entry.follows(head) { Ok(()) } else { Err(taken(entry.seq)) }
 }
 

@@ -88,6 +88,8 @@ pub use artifact::Artifact;
 pub use diff::VersionDiff;
 pub use event::{RegistryEvent, RegistryLogEntry};
 pub use load::{LoadLimits, LoadOptions};
+#[cfg(feature = "redb")]
+pub(crate) use log::check_follows;
 pub use log::{DirectoryRegistryLog, InMemoryRegistryLog, RegistryLog};
 #[cfg(feature = "signing")]
 pub use signature::{ArtifactSigner, PublicKey};
