@@ -51,6 +51,8 @@ mod history;
 mod online;
 mod plan;
 mod replay;
+#[cfg(feature = "redis")]
+mod tiles;
 mod window;
 pub mod store;
 
@@ -63,3 +65,5 @@ pub use frame::FeatureFrame;
 pub use online::{LabelOutcome, Observed, OnlineConfig, OnlineFeatures, TooLate};
 pub use plan::FeaturePlan;
 pub use replay::{LabelArrival, SpinePoint};
+#[cfg(feature = "redis")]
+pub(crate) use tiles::{TilePlan, TileVisit};

@@ -178,13 +178,7 @@ impl<E> OnlineFeatures<E> {
         self.schema().check_rows(out.len(), 1)?;
         let reading = self.read(event);
         let observed = self.observe_from(0, 0, false, &reading, out)?;
-        for &(column, own) in &self.plan.own {
-            out[column] = self.plan.own_value(own, event);
-        }
-        for (column, steps) in &self.plan.formulas {
-            let own = |own| self.plan.own_value(own, event);
-            out[*column] = FeaturePlan::<E>::formula(steps, own, |column| out[column]);
-        }
+        self.plan.finish(event, out);
         if observed == Observed::Dropped {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
