@@ -35,7 +35,7 @@ fn features() -> FeatureSet {
 
 fn main() {
     let Some(server) = RedisServer::start() else { return };
-    let world = World { customers: 400, terminals: 800, ..World::default() };
+    let world = World { customers: 400, terminals: 2000, ..World::default() };
     let mut events = world.transactions(Seed(1)).expect("a world with customers");
     events.truncate(EVENTS);
     let plan = features().bind(&handbook::events()).expect("the fields are there");

@@ -467,8 +467,9 @@ fn scoring_goes_on_from_memory_while_the_server_is_away_and_says_so() {
     let Some(mut server) = RedisServer::start() else { return };
     let pool = server.pool("test");
     let plan = online_features::definition().bind(&handbook::events()).unwrap();
-    let world = World { customers: 5, terminals: 5, days: 20, ..World::default() };
+    let world = World { customers: 8, terminals: 600, days: 20, ..World::default() };
     let events = world.transactions(Seed(3)).unwrap();
+    assert!(events.len() > 100);
     let pause = Duration::from_millis(50);
     let config = RedisOnlineConfig { pause, ..RedisOnlineConfig::default() };
     let shared = RedisOnlineFeatures::new(&pool, &plan, config).unwrap();

@@ -33,10 +33,7 @@ pub(super) fn decode_feature(bytes: &[u8]) -> Result<FeatureMetadata> {
 }
 
 /// The entry at position `seq` of an audit trail.
-pub(super) fn decode_entry<E>(bytes: &[u8], seq: u64) -> Result<AuditEntry<E>>
-where
-    E: Serialize + DeserializeOwned,
-{
+pub(super) fn decode_entry<E: DeserializeOwned>(bytes: &[u8], seq: u64) -> Result<AuditEntry<E>> {
     let entry: AuditEntry<E> = codec::decode(bytes, "log entry")?;
     if entry.seq != seq {
         let reason = format!("entry {} is kept at position {seq}", entry.seq);

@@ -55,7 +55,7 @@ pub struct Logged {
     pub row: Vec<f64>,
 }
 
-/// Parameters of an [`InMemoryPredictionLog`].
+/// How much a prediction log keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PredictionLogConfig {

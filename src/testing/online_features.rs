@@ -77,8 +77,9 @@ pub fn vectors_are_those_of_batch(
     plan: &FeaturePlan<Transaction>,
     mut observe: impl FnMut(&Transaction, &mut [f64]) -> Observed,
 ) {
-    let world = World { customers: 8, terminals: 12, days: 40, ..World::default() };
+    let world = World { customers: 12, terminals: 600, days: 40, ..World::default() };
     let mut events = world.transactions(Seed(9)).expect("a world with customers");
+    assert!(events.len() > 300, "{} events show little", events.len());
     // On the edges of tiles, and several at one moment.
     for (i, event) in events.iter_mut().enumerate().filter(|(i, _)| i % 5 == 0) {
         let hours = event.at.micros().div_euclid(3_600_000_000) + i64::from(i % 10 == 0);

@@ -11,14 +11,14 @@ use crate::codec;
 
 pub(super) type Trail = TableDefinition<'static, u64, &'static [u8]>;
 
-pub(super) fn head<E: Serialize + DeserializeOwned>(
+pub(super) fn head<E: DeserializeOwned>(
     table: &impl ReadableTable<u64, &'static [u8]>,
 ) -> Result<AuditHead, Failure> {
     let Some((seq, bytes)) = table.last()? else { return Ok(AuditHead::default()) };
     Ok(record::decode_entry::<E>(bytes.value(), seq.value())?.head())
 }
 
-pub(super) fn read<E: Serialize + DeserializeOwned>(
+pub(super) fn read<E: DeserializeOwned>(
     table: &impl ReadableTable<u64, &'static [u8]>,
     after: u64,
     limit: usize,

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://user:password@host:6379/0`, or `redis+unix:///path/to/socket`. Messages show the host only.
+    /// `redis://user:password@host:6379/0`, or `redis+unix:///path/to/socket`. Messages show the host only. There is no TLS:
+    /// `rediss://` is refused.
     pub url: String,
     /// What all keys begin with, in braces: `{riskcycle}:…`. A cluster thus keeps them on one node, as scripts need it.
     #[serde(default = "riskcycle")]

@@ -2,8 +2,8 @@
 
 use super::pool::RedisPool;
 use super::trail::{Appended, Trail};
-use crate::error::{Error, Result};
-use crate::registry::{RegistryLog, RegistryLogEntry};
+use crate::error::Result;
+use crate::registry::{RegistryLog, RegistryLogEntry, taken};
 
 /// Keeps the registry's log in Redis, for all processes that share it.
 ///
@@ -26,11 +26,7 @@ impl RegistryLog for RedisRegistryLog {
     fn append(&self, entry: &RegistryLogEntry) -> Result<()> {
         match self.trail.append(&[entry], &[])? {
             Appended::Kept => Ok(()),
-            _ => {
-                let reason = "does not follow the last entry; read again".into();
-                let id = entry.seq.to_string();
-                Err(Error::Conflict { kind: "registry log entry", id, reason })
-            }
+            _ => Err(taken(entry.seq)),
         }
     }
 

@@ -112,10 +112,11 @@ impl Trail {
         Ok(AuditHead { seq, hash: Digest::from_bytes(hash) })
     }
 
-    pub(super) fn read<E>(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry<E>>>
-    where
-        E: Serialize + DeserializeOwned,
-    {
+    pub(super) fn read<E: DeserializeOwned>(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry<E>>> {
         let last = after.saturating_add(limit as u64);
         if limit == 0 || i64::try_from(last).is_err() {
             return Ok(Vec::new());
