@@ -15,10 +15,8 @@ use riskcycle::backend::{
     RedbArtifactStore, RedbDatabase, RedbFeatureStorage, RedbPredictionLog, RedbRegistryLog,
     RedbSnapshots,
 };
-use riskcycle::evaluate::DecisionBands;
 use riskcycle::experiment::{
-    AnalysisPlan, Assignment, Experiment, ExperimentConfig, ExperimentEvent, Metric, Mode,
-    RoutingConfig,
+    AnalysisPlan, Experiment, ExperimentConfig, ExperimentEvent, Metric, Mode, RoutingConfig,
 };
 use riskcycle::feature::store::{
     FeatureDocumentation, FeatureRef, FeatureSemantics, FeatureStorage, FeatureStore,
@@ -26,11 +24,11 @@ use riskcycle::feature::store::{
 use riskcycle::feature::{Definition, Expression, Feature, OnlineConfig};
 use riskcycle::monitor::{Measurement, MetricSource, PredictionLog, PredictionLogConfig};
 use riskcycle::registry::{ArtifactStore, ModelRegistry, RegistryLog, RegistryLogEntry};
-use riskcycle::serve::{InputFlags, Prediction};
+use riskcycle::serve::Prediction;
 use riskcycle::testing::{
     artifact_store, feature_storage, online_features, prediction_log, registry_log,
 };
-use riskcycle::{AuditEntry, Digest, EntityKey, Error, ModelRef, Seed, Signature, Timestamp};
+use riskcycle::{AuditEntry, Digest, Error, ModelRef, Seed, Signature, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_date(2026, 1, 5);
 
@@ -71,20 +69,9 @@ fn documentation() -> FeatureDocumentation {
 }
 
 fn prediction(id: u64) -> Prediction {
-    Prediction {
-        id,
-        at: Timestamp::from_seconds(id as i64),
-        unit: EntityKey(id),
-        assignment: Assignment::champion(),
-        model: ModelRef { name: "fraud".into(), version: 1 },
-        score: Some(id as f64 / 1e6),
-        bands: DecisionBands::APPROVE_ALL,
-        decision: DecisionBands::APPROVE_ALL.decide(0.0),
-        fallback: None,
-        inputs: InputFlags::default(),
-        reasons: Vec::new(),
-        exposure: None,
-    }
+    let model = ModelRef { name: "fraud".into(), version: 1 };
+    let score = Some(id as f64 / 1e6);
+    Prediction { score, ..prediction_log::prediction(id, id as i64, model) }
 }
 
 #[test]

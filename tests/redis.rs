@@ -13,18 +13,17 @@ use riskcycle::backend::{
     RedisAlertHistory, RedisConfig, RedisFeatureStorage, RedisOnlineConfig, RedisOnlineFeatures,
     RedisPool, RedisPredictionLog, RedisRegistryLog, RedisSnapshots,
 };
-use riskcycle::evaluate::{Decision, DecisionBands};
-use riskcycle::experiment::Assignment;
+use riskcycle::evaluate::Decision;
 use riskcycle::feature::store::{
     FeatureDocumentation, FeatureQuery, FeatureRef, FeatureSemantics, FeatureStorage, FeatureStore,
 };
 use riskcycle::feature::{Aggregate, Current, FeatureSet, Observed, OnlineConfig, Width};
 use riskcycle::monitor::{Measurement, Metric, MetricSource, PredictionLog, PredictionLogConfig};
 use riskcycle::registry::{ModelRegistry, RegistryLog};
-use riskcycle::serve::{FallbackCause, InputFlags, Prediction};
+use riskcycle::serve::{FallbackCause, Prediction};
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::testing::{World, feature_storage, online_features, prediction_log, registry_log};
-use riskcycle::{Digest, EntityKey, Error, ModelRef, Seed, Signature, Timestamp, days};
+use riskcycle::{Digest, Error, ModelRef, Seed, Signature, Timestamp, days};
 
 const NOW: Timestamp = Timestamp::from_date(2026, 1, 5);
 
@@ -37,6 +36,15 @@ fn namespaces(server: &RedisServer) -> impl Fn() -> RedisPool {
 /// A connection beside the pool's, to look and to meddle.
 fn beside(config: &RedisConfig) -> redis::Connection {
     redis::Client::open(config.url.as_str()).unwrap().get_connection().unwrap()
+}
+
+/// Feature `a` in a store, and a connection to meddle with.
+fn with_one_feature(server: &RedisServer) -> (RedisPool, FeatureStore, redis::Connection) {
+    let config = server.config("test");
+    let pool = RedisPool::new(config.clone()).unwrap();
+    let store = store(&pool);
+    register(&store, "a").unwrap();
+    (pool, store, beside(&config))
 }
 
 fn sign(reason: &str) -> Signature<'_> {
@@ -65,20 +73,7 @@ fn model() -> ModelRef {
 }
 
 fn prediction(id: u64, second: i64) -> Prediction {
-    Prediction {
-        id,
-        at: Timestamp::from_seconds(second),
-        unit: EntityKey(id),
-        assignment: Assignment::champion(),
-        model: model(),
-        score: Some(0.25),
-        bands: DecisionBands::APPROVE_ALL,
-        decision: Decision::Approve,
-        fallback: None,
-        inputs: InputFlags::default(),
-        reasons: Vec::new(),
-        exposure: None,
-    }
+    prediction_log::prediction(id, second, model())
 }
 
 #[test]
@@ -324,11 +319,7 @@ fn a_server_that_is_killed_and_comes_back_has_lost_nothing_it_acknowledged() {
 #[test]
 fn a_connection_that_is_cut_is_replaced() {
     let Some(server) = RedisServer::start() else { return };
-    let config = server.config("test");
-    let pool = RedisPool::new(config.clone()).unwrap();
-    let store = store(&pool);
-    register(&store, "a").unwrap();
-    let mut meddler = beside(&config);
+    let (pool, store, mut meddler) = with_one_feature(&server);
     for _ in 0..5 {
         redis::cmd("CLIENT")
             .arg("KILL")
@@ -394,11 +385,7 @@ fn a_server_that_does_not_answer_costs_its_time_out_and_no_more() {
 #[test]
 fn something_else_under_a_key_is_corrupt_and_changes_nothing() {
     let Some(server) = RedisServer::start() else { return };
-    let config = server.config("test");
-    let pool = RedisPool::new(config.clone()).unwrap();
-    let store = store(&pool);
-    register(&store, "a").unwrap();
-    let mut meddler = beside(&config);
+    let (pool, store, mut meddler) = with_one_feature(&server);
     let foreign = |error: Error| assert!(matches!(error, Error::Corrupt { .. }), "{error}");
     let mut put = |key: &str| redis::cmd("SET").arg(key).arg("x").exec(&mut meddler).unwrap();
     // An index that the commit is to change, found before anything is written.
@@ -430,12 +417,8 @@ fn something_else_under_a_key_is_corrupt_and_changes_nothing() {
 #[test]
 fn a_full_server_refuses_writes_and_answers_reads() {
     let Some(server) = RedisServer::start() else { return };
-    let config = server.config("test");
-    let pool = RedisPool::new(config.clone()).unwrap();
-    let store = store(&pool);
-    register(&store, "a").unwrap();
+    let (pool, store, mut meddler) = with_one_feature(&server);
     let log = RedisPredictionLog::new(&pool, PredictionLogConfig::default()).unwrap();
-    let mut meddler = beside(&config);
     let mut memory = |bytes: &str| {
         redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).exec(&mut meddler).unwrap()
     };

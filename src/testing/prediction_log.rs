@@ -170,7 +170,8 @@ fn model(version: u32) -> ModelRef {
     ModelRef { name: "fraud".into(), version }
 }
 
-fn prediction(id: u64, second: i64, model: ModelRef) -> Prediction {
+/// A prediction to record: approved by the champion `model` at that second, its score a quarter.
+pub fn prediction(id: u64, second: i64, model: ModelRef) -> Prediction {
     Prediction {
         id,
         at: Timestamp::from_seconds(second),
