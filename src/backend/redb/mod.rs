@@ -41,7 +41,8 @@ use crate::error::{Error, Result};
 /// let database = RedbDatabase::open(&path)?;
 /// let artifacts = Arc::new(RedbArtifactStore::new(&database));
 /// let log = Arc::new(RedbRegistryLog::new(&database));
-/// # let _ = (artifacts, log);
+/// let registry = ModelRegistry::open(RegistryConfig::default(), artifacts, log)?;
+/// assert_eq!(registry.versions().len(), 0);
 /// # std::fs::remove_file(path).unwrap();
 /// # Ok::<(), riskcycle::Error>(())
 /// ```
