@@ -205,11 +205,22 @@ impl Error {
 
     /// The same call may succeed later without any change by the caller.
     pub fn is_retryable(&self) -> bool {
-        use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        use std::io::ErrorKind::*;
         match self {
-            Error::Io { source, .. } => {
-                matches!(source.kind(), Interrupted | TimedOut | WouldBlock)
-            }
+            Error::Io { source, .. } => matches!(
+                source.kind(),
+                // A call that was cut short; a server that is away; a store that has no room just now.
+                Interrupted
+                    | TimedOut
+                    | WouldBlock
+                    | ConnectionRefused
+                    | ConnectionReset
+                    | ConnectionAborted
+                    | NotConnected
+                    | BrokenPipe
+                    | ResourceBusy
+                    | StorageFull
+            ),
             Error::Delivery { retry, .. } => *retry != Retry::Never,
             _ => false,
         }

@@ -47,6 +47,8 @@
 //! | `metrics` | | traffic as counters and gauges of the `metrics` facade |
 //! | `tracing` | | predictions and alerts as events of `tracing` |
 //! | `tz` | | days and hours of IANA time zones, the database compiled in (chrono-tz) |
+//! | `redb` | | features, registry, artifacts, predictions and snapshots in one file (redb, serde_json) |
+//! | `redis` | | the same but artifacts, alert history and live features, shared by processes (redis, serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -83,7 +85,14 @@ pub mod monitoring;
 pub mod lifecycle;
 
 // The edges: one feature each.
-#[cfg(any(feature = "webhook", feature = "email", feature = "metrics", feature = "tracing"))]
+#[cfg(any(
+    feature = "webhook",
+    feature = "email",
+    feature = "metrics",
+    feature = "tracing",
+    feature = "redb",
+    feature = "redis"
+))]
 pub mod backend;
 
 // Longer than a type's own page.

@@ -4,11 +4,30 @@
 mod email;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(any(feature = "redb", feature = "redis"))]
+mod prediction_queue;
+#[cfg(any(feature = "redb", feature = "redis"))]
+mod record;
+#[cfg(feature = "redb")]
+mod redb;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "tracing")]
 mod tracing;
 #[cfg(feature = "webhook")]
 mod webhook;
 
+#[cfg(feature = "redb")]
+pub use self::redb::{
+    RedbArtifactStore, RedbDatabase, RedbFeatureStorage, RedbPredictionLog, RedbRegistryLog,
+    RedbSnapshots,
+};
+#[cfg(feature = "redis")]
+pub use self::redis::{
+    PredictionSummary, RedisAlertHistory, RedisConfig, RedisFeatureStorage, RedisOnlineConfig,
+    RedisOnlineFeatures, RedisPool, RedisPredictionLog, RedisRegistryLog, RedisSnapshots,
+    SharedObserved,
+};
 #[cfg(feature = "email")]
 pub use email::{EmailConfig, EmailSink, EmailTls};
 #[cfg(feature = "metrics")]

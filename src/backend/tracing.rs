@@ -1,5 +1,6 @@
 //! Predictions and alerts as events of `tracing`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tracing::{debug, error, info, warn};
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::ids::ModelRef;
 use crate::monitor::{Logged, PredictionLog};
 use crate::serve::Prediction;
+use crate::time::Timestamp;
 
 /// An event per alert, target `riskcycle::alert`: error, warn or info by its severity while it fires, info when it is over.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +50,10 @@ impl PredictionLog for TracingPredictionLog {
     fn recent(&self, model: &ModelRef, n: usize) -> Result<Vec<Logged>> {
         self.0.recent(model, n)
     }
+
+    fn between(&self, model: &ModelRef, range: Range<Timestamp>, n: usize) -> Result<Vec<Logged>> {
+        self.0.between(model, range, n)
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +70,6 @@ mod tests {
     use crate::ids::EntityKey;
     use crate::monitor::InMemoryPredictionLog;
     use crate::serve::{Decision, DecisionBands, InputFlags};
-    use crate::time::Timestamp;
 
     /// Keeps events as text.
     #[derive(Default, Clone)]

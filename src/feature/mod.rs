@@ -67,6 +67,8 @@ mod plan;
 mod replay;
 pub(crate) mod sketch;
 mod sweep;
+#[cfg(feature = "redis")]
+mod tiles;
 mod window;
 pub(crate) mod zone;
 pub mod store;
@@ -80,3 +82,5 @@ pub use online::{LabelOutcome, Observed, OnlineConfig, OnlineFeatures, TooLate};
 pub use plan::FeaturePlan;
 pub use replay::{LabelArrival, SpinePoint};
 pub use zone::Zone;
+#[cfg(feature = "redis")]
+pub(crate) use tiles::{TilePlan, TileVisit};

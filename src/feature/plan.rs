@@ -185,6 +185,17 @@ impl<E> FeaturePlan<E> {
         }
     }
 
+    /// Writes the columns that follow from the event itself, and then those computed from others.
+    pub(super) fn finish(&self, event: &E, out: &mut [f64]) {
+        for &(column, own) in &self.own {
+            out[column] = self.own_value(own, event);
+        }
+        for (column, steps) in &self.formulas {
+            let own = |own| self.own_value(own, event);
+            out[*column] = FeaturePlan::<E>::formula(steps, own, |column| out[column]);
+        }
+    }
+
     /// Computes one formula; `own` gives the event's own values, `column` the columns before it.
     pub(super) fn formula(
         steps: &[Step],

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
@@ -11,17 +12,22 @@ use crate::error::{Error, Result};
 use crate::ids::ModelRef;
 use crate::seed::stable_hash;
 use crate::serve::Prediction;
+use crate::time::Timestamp;
 
 /// Keeps predictions for inspection.
 ///
 /// # Contract
-/// Bounded: the oldest predictions of a version make room for new ones.
+/// Bounded: the oldest predictions of a version make room for new ones. Predictions come back as they were recorded, rows
+/// included where the log keeps them, bit for bit.
 ///
 /// # Concurrency
 /// Any number of threads record at once.
 ///
 /// # Cost
 /// [`record`](Self::record) must not block on anything slower than memory; a backend queues.
+///
+/// # Implementing
+/// Run `riskcycle::testing::prediction_log::all` (cargo feature `testing`) against it.
 pub trait PredictionLog: Debug + Send + Sync + 'static {
     /// Keeps a prediction and the row it was made on, values in schema order. Cannot fail: a log that has trouble counts it and
     /// reports it elsewhere.
@@ -32,6 +38,12 @@ pub trait PredictionLog: Debug + Send + Sync + 'static {
     /// # Errors
     /// `Io` from backends; the in-memory default has none.
     fn recent(&self, model: &ModelRef, n: usize) -> Result<Vec<Logged>>;
+
+    /// The last predictions of a version at moments within `range`, newest first, at most `n`.
+    ///
+    /// # Errors
+    /// As [`recent`](Self::recent).
+    fn between(&self, model: &ModelRef, range: Range<Timestamp>, n: usize) -> Result<Vec<Logged>>;
 }
 
 /// A prediction as it was logged.
@@ -43,7 +55,7 @@ pub struct Logged {
     pub row: Vec<f64>,
 }
 
-/// Parameters of an [`InMemoryPredictionLog`].
+/// How much a prediction log keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PredictionLogConfig {
@@ -62,14 +74,29 @@ impl Default for PredictionLogConfig {
     }
 }
 
+impl PredictionLogConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.capacity == 0 || !(0.0..=1.0).contains(&self.share) {
+            let reason = "capacity must be at least 1, share lies within 0 to 1";
+            return Err(Error::config("prediction log", reason));
+        }
+        Ok(())
+    }
+
+    /// Whether the prediction of an id is among those that are kept.
+    pub(crate) fn keeps(&self, id: u64) -> bool {
+        // 2⁶⁴ × share; the conversion saturates.
+        let below = || (self.share * 18_446_744_073_709_551_616.0) as u64;
+        self.share >= 1.0 || stable_hash(&id.to_le_bytes(), 0) < below()
+    }
+}
+
 /// Keeps the last predictions of each version in memory: about 160 bytes each, and 8 per value where rows are kept.
 ///
 /// Recording does not wait: a prediction that finds another one being written down is left out, and counted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct InMemoryPredictionLog {
     config: PredictionLogConfig,
-    /// Ids whose hash lies below it are kept; `None` for all.
-    below: Option<u64>,
     by_model: Mutex<BTreeMap<ModelRef, VecDeque<Logged>>>,
     missed: AtomicU64,
 }
@@ -78,15 +105,8 @@ impl InMemoryPredictionLog {
     /// # Errors
     /// `InvalidConfig` for a capacity of zero or a share outside `0.0..=1.0`.
     pub fn new(config: PredictionLogConfig) -> Result<Self> {
-        if config.capacity == 0 || !(0.0..=1.0).contains(&config.share) {
-            let reason = "capacity must be at least 1, share lies within 0 to 1";
-            return Err(Error::config("prediction log", reason));
-        }
-        // 2⁶⁴ × share; the conversion saturates.
-        let below =
-            (config.share < 1.0).then_some((config.share * 18_446_744_073_709_551_616.0) as u64);
-        let (by_model, missed) = (Mutex::default(), AtomicU64::new(0));
-        Ok(InMemoryPredictionLog { config, below, by_model, missed })
+        config.check()?;
+        Ok(InMemoryPredictionLog { config, ..InMemoryPredictionLog::default() })
     }
 
     /// Predictions left out because another one was being written down or read.
@@ -95,19 +115,9 @@ impl InMemoryPredictionLog {
     }
 }
 
-/// The default configuration, which is sound.
-impl Default for InMemoryPredictionLog {
-    fn default() -> Self {
-        let config = PredictionLogConfig::default();
-        let (by_model, missed) = (Mutex::default(), AtomicU64::new(0));
-        InMemoryPredictionLog { config, below: None, by_model, missed }
-    }
-}
-
 impl PredictionLog for InMemoryPredictionLog {
     fn record(&self, prediction: &Prediction, row: &[f64]) {
-        let chosen = |below| stable_hash(&prediction.id.to_le_bytes(), 0) < below;
-        if !self.below.is_none_or(chosen) {
+        if !self.config.keeps(prediction.id) {
             return;
         }
         let mut by_model = match self.by_model.try_lock() {
@@ -137,5 +147,12 @@ impl PredictionLog for InMemoryPredictionLog {
         let by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = by_model.get(model);
         Ok(ring.map_or(Vec::new(), |ring| ring.iter().rev().take(n).cloned().collect()))
+    }
+
+    fn between(&self, model: &ModelRef, range: Range<Timestamp>, n: usize) -> Result<Vec<Logged>> {
+        let by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest_first = by_model.get(model).into_iter().flat_map(|ring| ring.iter().rev());
+        let within = newest_first.filter(|logged| range.contains(&logged.prediction.at));
+        Ok(within.take(n).cloned().collect())
     }
 }

@@ -182,11 +182,13 @@ impl RegistryLog for DirectoryRegistryLog {
     }
 }
 
-fn check_follows(head: AuditHead, entry: &RegistryLogEntry) -> Result<()> {
+/// # Errors
+/// `Conflict` unless the entry comes after `head`.
+pub(crate) fn check_follows(head: AuditHead, entry: &RegistryLogEntry) -> Result<()> {
     if entry.follows(head) { Ok(()) } else { Err(taken(entry.seq)) }
 }
 
-fn taken(seq: u64) -> Error {
+pub(crate) fn taken(seq: u64) -> Error {
     let reason = "does not follow the last entry; read again".into();
     Error::Conflict { kind: "registry log entry", id: seq.to_string(), reason }
 }

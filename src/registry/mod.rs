@@ -88,6 +88,10 @@ pub use artifact::Artifact;
 pub use diff::VersionDiff;
 pub use event::{RegistryEvent, RegistryLogEntry};
 pub use load::{LoadLimits, LoadOptions};
+#[cfg(feature = "redb")]
+pub(crate) use log::check_follows;
+#[cfg(feature = "redis")]
+pub(crate) use log::taken;
 pub use log::{DirectoryRegistryLog, InMemoryRegistryLog, RegistryLog};
 #[cfg(feature = "signing")]
 pub use signature::{ArtifactSigner, PublicKey};

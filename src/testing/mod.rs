@@ -4,7 +4,9 @@
 pub mod artifact_store;
 pub mod feature_storage;
 pub mod handbook;
+pub mod online_features;
 mod parity;
+pub mod prediction_log;
 pub mod registry_log;
 mod world;
 

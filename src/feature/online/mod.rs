@@ -119,13 +119,7 @@ impl<E> OnlineFeatures<E> {
         if matches!(observed, Ok(Observed::Dropped | Observed::Applied) | Err(_)) {
             self.too_late.fetch_add(1, Ordering::Relaxed);
         }
-        for &(column, own) in &self.plan.own {
-            out[column] = self.plan.own_value(own, event);
-        }
-        for (column, steps) in &self.plan.formulas {
-            let own = |own| self.plan.own_value(own, event);
-            out[*column] = FeaturePlan::<E>::formula(steps, own, |column| out[column]);
-        }
+        self.plan.finish(event, out);
         observed
     }
 

@@ -78,6 +78,44 @@ pub struct FeatureChange {
     pub entry: FeatureLogEntry,
 }
 
+impl FeatureChange {
+    /// Whether changes may be committed where the log ends at `head` and a feature is at the revision that `kept` tells, 0
+    /// for none; the head after them.
+    ///
+    /// # Errors
+    /// `Conflict` naming the first one that may not, and those of `kept`.
+    pub(crate) fn check(
+        changes: &[FeatureChange],
+        mut head: AuditHead,
+        mut kept: impl FnMut(&FeatureRef) -> Result<u64>,
+    ) -> Result<AuditHead> {
+        for change in changes {
+            let kept = kept(&change.record.feature)?;
+            if change.record.revision != kept + 1 {
+                return Err(change.stale(kept));
+            }
+            if !change.entry.follows(head) {
+                return Err(change.out_of_line(head.seq));
+            }
+            head = change.entry.head();
+        }
+        Ok(head)
+    }
+
+    /// The record does not follow the revision that is kept.
+    pub(crate) fn stale(&self, kept: u64) -> Error {
+        let FeatureMetadata { feature, revision, .. } = &self.record;
+        let reason = format!("is at revision {kept}, which {revision} does not follow");
+        Error::Conflict { kind: "feature", id: feature.to_string(), reason }
+    }
+
+    /// The entry does not follow the last one, which is at `seq`.
+    pub(crate) fn out_of_line(&self, seq: u64) -> Error {
+        let (id, reason) = (self.entry.seq.to_string(), format!("does not follow entry {seq}"));
+        Error::Conflict { kind: "feature log entry", id, reason }
+    }
+}
+
 /// Which features to list. All conditions have to hold; the default asks for the first hundred of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureQuery {
@@ -188,25 +226,10 @@ impl FeatureStorage for InMemoryFeatureStorage {
 
     fn commit(&self, changes: &[FeatureChange]) -> Result<()> {
         let mut state = self.state();
-        let mut head = state.log.head();
-        for FeatureChange { record, entry } in changes {
-            let kept = state.records.get(&record.feature).map_or(0, |kept| kept.revision);
-            if record.revision != kept + 1 {
-                let reason =
-                    format!("is at revision {kept}, which {} does not follow", record.revision);
-                return Err(Error::Conflict {
-                    kind: "feature",
-                    id: record.feature.to_string(),
-                    reason,
-                });
-            }
-            if !entry.follows(head) {
-                let reason = format!("does not follow entry {}", head.seq);
-                let id = entry.seq.to_string();
-                return Err(Error::Conflict { kind: "feature log entry", id, reason });
-            }
-            head = entry.head();
-        }
+        let kept = |feature: &FeatureRef| {
+            Ok(state.records.get(feature).map_or(0, |record| record.revision))
+        };
+        FeatureChange::check(changes, state.log.head(), kept)?;
         for FeatureChange { record, entry } in changes {
             state.records.insert(record.feature.clone(), record.clone());
             state.log.push(entry.clone());
