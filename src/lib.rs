@@ -46,6 +46,7 @@
 //! | `signing` | | Ed25519 signatures on artifacts (ed25519-dalek) |
 //! | `metrics` | | traffic as counters and gauges of the `metrics` facade |
 //! | `tracing` | | predictions and alerts as events of `tracing` |
+//! | `http` | | a model service as routes of axum, with an OpenAPI document (axum, tokio, serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -82,7 +83,13 @@ pub mod monitoring;
 pub mod lifecycle;
 
 // The edges: one feature each.
-#[cfg(any(feature = "webhook", feature = "email", feature = "metrics", feature = "tracing"))]
+#[cfg(any(
+    feature = "webhook",
+    feature = "email",
+    feature = "metrics",
+    feature = "tracing",
+    feature = "http"
+))]
 pub mod backend;
 
 // Longer than a type's own page.

@@ -20,6 +20,8 @@ pub use outcome::{
     CalibrationGap, LabelCounts, Labelled, MaturedPerformance, OutcomeConfig, OutcomeLedger,
 };
 pub use traffic::{Answer, Gaps, Outcome, Traffic, TrafficSeries, TrafficStats};
+#[cfg(feature = "http")]
+pub(crate) use traffic::{escaped_label, prometheus_text};
 pub use triangle::{Completeness, Estimate, LabelTriangle};
 
 use std::collections::BTreeMap;
