@@ -29,6 +29,9 @@
 //!   moments [`Timestamp`]s in UTC. A missing feature value is NaN.
 //! - No stage reads the clock or the system's randomness: a [`Timestamp`], a [`Clock`] or a [`Seed`] comes in. The same
 //!   data, seed and version give the same bytes, whatever the number of threads.
+//! - What counts merges across processes, by `to_bytes`, `from_bytes` and `merge`: in any order and grouping the same bits as
+//!   of one process. [`ServiceStats`](serve::ServiceStats), [`MonitorCounts`](monitor::MonitorCounts),
+//!   [`DriftCounts`](drift::DriftCounts), [`ExperimentStatistics`](experiment::ExperimentStatistics).
 //! - An [`Error`] means that machinery failed or the caller is wrong. Missing values, drift, a gate that does not pass
 //!   are data.
 //!
