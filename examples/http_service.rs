@@ -133,7 +133,8 @@ impl HttpObserver for Desk {
 /// A boosted ensemble on four weeks of the world, its threshold the cheapest, and a fraudulent row of the week after.
 fn trained() -> Result<(Deployment, Vec<f64>)> {
     println!("training on the seeded world");
-    let events = World::default().transactions(SEED)?;
+    let world = World { customers: 800, terminals: 1600, days: 80, ..World::default() };
+    let events = world.transactions(SEED)?;
     let (schema, set) = (handbook::events(), handbook::features());
     let frame = set.bind(&schema)?.compute(&events)?;
     let split =

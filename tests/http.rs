@@ -334,6 +334,9 @@ async fn a_batch_answers_each_row_as_it_would_be_alone_and_errors_stay_in_their_
             assert_eq!(of(&alone, name), of(answer, name));
         }
     }
+    let small = app_with(HttpConfig { batch_rows: 5, ..HttpConfig::default() }, true);
+    let reply = post(&small.routes, "/predict/cards/batch", json!({ "rows": rows })).await;
+    assert_eq!(reply.json()["error"]["fields"][0]["field"], "rows");
     let none = post(&app.routes, "/predict/cards/batch", json!({ "rows": [] })).await.json();
     assert_eq!(none, json!({ "answers": [] }));
 }

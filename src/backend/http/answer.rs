@@ -24,7 +24,7 @@ pub(super) struct Answer<'a> {
     exposure: Option<Hex<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct NoAnswer {
     pub(super) id: Option<u64>,
     pub(super) error: Refusal,
@@ -34,7 +34,7 @@ pub(super) struct NoAnswer {
 #[serde(untagged)]
 pub(super) enum Row<'a> {
     Answer(Answer<'a>),
-    None(NoAnswer),
+    None(&'a NoAnswer),
 }
 
 #[derive(Serialize)]

@@ -58,11 +58,13 @@ impl Default for HttpConfig {
 impl HttpConfig {
     pub(super) fn check(&self) -> Result<()> {
         let HttpConfig { row_bytes, batch_bytes, batch_rows, workers, .. } = *self;
-        if [row_bytes, batch_bytes, batch_rows, workers].contains(&0) {
-            return Err(Error::config("http", "bytes, rows and workers must be at least 1"));
+        if [row_bytes, batch_bytes, batch_rows].contains(&0) || !(1..=1024).contains(&workers) {
+            let reason = "bytes and rows must be at least 1, workers 1 to 1024";
+            return Err(Error::config("http", reason));
         }
-        if self.body_timeout.is_zero() || self.work_timeout.is_zero() {
-            return Err(Error::config("http", "needs time for bodies and for work"));
+        let possible = |wait: Duration| !wait.is_zero() && wait <= Duration::from_secs(3600);
+        if !possible(self.body_timeout) || !possible(self.work_timeout) {
+            return Err(Error::config("http", "waits last up to an hour, and longer than nothing"));
         }
         Ok(())
     }

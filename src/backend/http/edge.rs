@@ -6,19 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::response::Response;
-use serde::de::DeserializeSeed;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Answers, NoAnswer, Row};
-use super::batch::{Batch, ReadBatch};
+use super::answer::Answer;
 use super::config::HttpConfig;
 use super::ok;
-use super::read::{Asked, Columns, Problems, ReadRequest};
-use super::refusal::{Code, FieldProblem, Problem, Refusal};
+use super::read::{Asked, Columns, Problems, ReadRequest, read};
+use super::refusal::{Code, Refusal};
 use super::slot::HttpSlot;
 use crate::error::Result as LibraryResult;
 use crate::ids::EntityKey;
@@ -149,62 +146,13 @@ impl Edge {
         Ok(ok(&Answer::of(&prediction)))
     }
 
-    /// Answers many rows, all by the same lineup.
-    pub(super) fn answer_all(&self, slot: &Served, body: &Bytes) -> Told<Response> {
-        let most = self.config.batch_rows;
-        let batch = read(ReadBatch { columns: &slot.columns, most }, body)?;
-        let Batch { asked, values, too_many } = batch;
-        if too_many {
-            return Err(Refusal::new(Code::TooLarge, format!("at most {most} rows are taken")));
-        }
-        let width = slot.columns.schema().n_features();
-        let rows: Vec<&[f64]> = values.chunks(width).collect();
-        // What can be asked, and its place.
-        let (mut requests, mut places) = (Vec::new(), Vec::new());
-        let mut refused = BTreeMap::new();
-        for (place, (asked, row)) in asked.iter().zip(&rows).enumerate() {
-            let request = match asked {
-                Ok(asked) => self.request(slot, asked, row).map_err(|why| (asked.id, why)),
-                Err(why) => Err(why.clone()),
-            };
-            match request {
-                Ok(request) => {
-                    requests.push(request);
-                    places.push(place);
-                }
-                Err((id, error)) => drop(refused.insert(place, NoAnswer { id, error })),
-            }
-        }
-        let mut answers = Vec::with_capacity(requests.len());
-        let predictor = self.service.predictor(&slot.name);
-        let started = self.clock.nanos();
-        predictor.map_err(|e| Refusal::of(&e))?.predict_batch(&requests, &mut answers);
-        let spent = self.clock.nanos().saturating_sub(started);
-        let each = Duration::from_nanos(spent / requests.len().max(1) as u64);
-        let mut predictions = Vec::with_capacity(answers.len());
-        for (answer, &place) in answers.into_iter().zip(&places) {
-            let asked = asked[place].as_ref().expect("only these were requested");
-            match answer {
-                Ok(mut prediction) => {
-                    self.record(slot, asked, rows[place], &mut prediction, each)?;
-                    predictions.push(prediction);
-                }
-                Err(why) => {
-                    let error = Refusal::of(&why);
-                    drop(refused.insert(place, NoAnswer { id: asked.id, error }));
-                }
-            }
-        }
-        let mut predictions = predictions.iter();
-        let answers = (0..rows.len()).filter_map(|place| match refused.remove(&place) {
-            Some(none) => Some(Row::None(none)),
-            None => predictions.next().map(|prediction| Row::Answer(Answer::of(prediction))),
-        });
-        Ok(ok(&Answers { answers: answers.collect() }))
-    }
-
     /// The request for a row: of now, and routed by its own id, where nothing else was said.
-    fn request<'a>(&self, slot: &Served, asked: &Asked, row: &'a [f64]) -> Told<Request<'a>> {
+    pub(super) fn request<'a>(
+        &self,
+        slot: &Served,
+        asked: &Asked,
+        row: &'a [f64],
+    ) -> Told<Request<'a>> {
         let id = asked.id.expect("a request without an id has a problem");
         let now = self.clock.now();
         let at = self.moment("at", asked.at, now)?;
@@ -226,15 +174,11 @@ impl Edge {
             return Ok(at);
         }
         let expected = format!("a moment from {} to {}", now.minus(oldest), now.plus(ahead));
-        Err(Refusal::of_fields(vec![FieldProblem {
-            field: field.to_owned(),
-            problem: Problem::OutOfRange,
-            expected: Some(expected),
-        }]))
+        Err(Refusal::out_of_range(field, expected))
     }
 
     /// Counts an answer everywhere where it counts.
-    fn record(
+    pub(super) fn record(
         &self,
         slot: &Served,
         asked: &Asked,
@@ -256,14 +200,6 @@ impl Edge {
         }
         observer.answered(prediction, row, latency).map_err(|e| Refusal::of(&e))
     }
-}
-
-/// Reads all of a body.
-fn read<'de, S: DeserializeSeed<'de>>(seed: S, body: &'de [u8]) -> Told<S::Value> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = seed.deserialize(&mut deserializer);
-    let value = value.and_then(|value| deserializer.end().map(|()| value));
-    value.map_err(|error| Refusal::of_json(&error))
 }
 
 /// A place in the queue, given up when it is dropped.

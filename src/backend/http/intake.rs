@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{ToldDecision, token};
 use super::edge::{Edge, Served, Told};
 use super::ok;
-use super::refusal::{Code, FieldProblem, Problem, Refusal};
+use super::refusal::Refusal;
 use super::slot::Feedback;
 use crate::evaluate::Decision;
 use crate::experiment::{ExposureToken, Recorded};
@@ -63,7 +63,7 @@ impl Edge {
             serde_json::from_slice(body).map_err(|error| Refusal::of_json(&error))?;
         let most = self.config.batch_rows;
         if labels.len() > most {
-            return Err(Refusal::new(Code::TooLarge, format!("at most {most} labels are taken")));
+            return Err(Refusal::out_of_range("labels", format!("at most {most}")));
         }
         let now = self.clock.now();
         let checked = labels.iter().enumerate().map(|(place, label)| {
@@ -101,10 +101,7 @@ impl Edge {
 /// The token of a label, which must be that of its request.
 fn exposure(text: &str, id: u64, place: usize) -> Told<ExposureToken> {
     token(text).filter(|token| token.request() == id).ok_or_else(|| {
-        Refusal::of_fields(vec![FieldProblem {
-            field: format!("labels[{place}].exposure"),
-            problem: Problem::OutOfRange,
-            expected: Some("the exposure that came with the answer of this id".to_owned()),
-        }])
+        let expected = "the exposure that came with the answer of this id";
+        Refusal::out_of_range(format!("labels[{place}].exposure"), expected)
     })
 }

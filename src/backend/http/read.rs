@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::refusal::{FieldProblem, Problem};
+use super::edge::Told;
+use super::refusal::{FieldProblem, Problem, Refusal};
 use crate::ids::EntityKey;
 use crate::schema::{FeatureKind, FeatureSchema};
 use crate::time::Timestamp;
@@ -52,6 +53,14 @@ impl Columns {
         let found = self.by_name.binary_search_by(|&at| names[at as usize].as_str().cmp(name));
         found.ok().map(|place| self.by_name[place] as usize)
     }
+}
+
+/// Reads all of a body.
+pub(super) fn read<'de, S: DeserializeSeed<'de>>(seed: S, body: &'de [u8]) -> Told<S::Value> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = seed.deserialize(&mut deserializer);
+    let value = value.and_then(|value| deserializer.end().map(|()| value));
+    value.map_err(|error| Refusal::of_json(&error))
 }
 
 /// Reads one request: what is asked, and the features into `row`, which has a place for each. What is wrong goes to

@@ -73,11 +73,9 @@ impl Code {
                 "The body did not arrive in time, or not whole.",
             ),
             Code::Refused => ("refused", StatusCode::CONFLICT, "What was asked is not done here."),
-            Code::TooLarge => (
-                "too_large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The body has too many bytes, rows or labels.",
-            ),
+            Code::TooLarge => {
+                ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body has too many bytes.")
+            }
             Code::UnsupportedMediaType => (
                 "unsupported_media_type",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -171,6 +169,15 @@ impl Refusal {
         };
         let message = format!("{} {problem}{}{more}", first.field, expected.unwrap_or_default());
         Refusal { code: Code::InvalidRequest, message, fields }
+    }
+
+    /// A field that is known, of the right type, and holds what cannot be.
+    pub(super) fn out_of_range(field: impl Into<String>, expected: impl Into<String>) -> Self {
+        Refusal::of_fields(vec![FieldProblem {
+            field: field.into(),
+            problem: Problem::OutOfRange,
+            expected: Some(expected.into()),
+        }])
     }
 
     pub(super) fn of_json(error: &serde_json::Error) -> Self {
