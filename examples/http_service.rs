@@ -130,7 +130,7 @@ impl HttpObserver for Desk {
     }
 }
 
-/// A boosted ensemble on four weeks of the world, its threshold the cheapest, and a fraudulent row of the week after.
+/// A boosted ensemble on four weeks of the world, its threshold the cheapest, and the riskiest row of a later week.
 fn trained() -> Result<(Deployment, Vec<f64>)> {
     println!("training on the seeded world");
     let world = World { customers: 800, terminals: 1600, days: 80, ..World::default() };
@@ -148,12 +148,11 @@ fn trained() -> Result<(Deployment, Vec<f64>)> {
     let costs = Costs::default();
     let amounts = train.amounts().unwrap_or(&[]);
     let threshold = costs.best_threshold(train.labels(), &model.score_dataset(&train)?, amounts)?;
-    let report =
-        EvaluationReport::new(&test, &model.score_dataset(&test)?, threshold, &costs, 100)?;
-    println!("{report}");
+    let scores = model.score_dataset(&test)?;
+    println!("{}", EvaluationReport::new(&test, &scores, threshold, &costs, 100)?);
     let reasons = ReasonCodes::new(&reasons(model.schema()), model.explainer()?)?;
-    let bad = test.labels().iter().position(|bad| *bad).unwrap_or(0);
-    let row = test.features().row(bad).to_vec();
+    let riskiest = (0..scores.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0);
+    let row = test.row(riskiest).to_vec();
     let version = ModelRef { name: SLOT.into(), version: 1 };
     let bands = DecisionBands::review_from(threshold)?;
     Ok((
