@@ -29,6 +29,9 @@
 //!   moments [`Timestamp`]s in UTC. A missing feature value is NaN.
 //! - No stage reads the clock or the system's randomness: a [`Timestamp`], a [`Clock`] or a [`Seed`] comes in. The same
 //!   data, seed and version give the same bytes, whatever the number of threads.
+//! - What counts merges across processes, by `to_bytes`, `from_bytes` and `merge`: in any order and grouping the same bits as
+//!   of one process. [`ServiceStats`](serve::ServiceStats), [`MonitorCounts`](monitor::MonitorCounts),
+//!   [`DriftCounts`](drift::DriftCounts), [`ExperimentStatistics`](experiment::ExperimentStatistics).
 //! - An [`Error`] means that machinery failed or the caller is wrong. Missing values, drift, a gate that does not pass
 //!   are data.
 //!
@@ -49,6 +52,7 @@
 //! | `tz` | | days and hours of IANA time zones, the database compiled in (chrono-tz) |
 //! | `redb` | | features, registry, artifacts, predictions and snapshots in one file (redb, serde_json) |
 //! | `redis` | | the same but artifacts, alert history and live features, shared by processes (redis, serde_json) |
+//! | `http` | | a model service as routes of axum, with an OpenAPI document (axum, tokio, serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |
 
@@ -91,7 +95,8 @@ pub mod lifecycle;
     feature = "metrics",
     feature = "tracing",
     feature = "redb",
-    feature = "redis"
+    feature = "redis",
+    feature = "http"
 ))]
 pub mod backend;
 

@@ -200,3 +200,44 @@ fn a_burst_within_the_reserve_allocates_nothing() {
     }
     assert_eq!(Some(allocations()), seen);
 }
+
+#[cfg(feature = "http")]
+#[test]
+fn a_request_over_http_allocates_no_more_for_more_features() {
+    use axum::body::{Body, Bytes};
+    use axum::http::{Request, StatusCode};
+    use riskcycle::ManualClock;
+    use riskcycle::backend::http::{HttpConfig, HttpSlot, router};
+    use riskcycle::model::LogisticModel;
+    use tower::ServiceExt;
+
+    let of = |n: usize| {
+        let names: Vec<String> = (0..n).map(|i| format!("feature {i}")).collect();
+        let schema = FeatureSchema::new(names.clone()).unwrap();
+        let (weights, scales) = (vec![0.01; n], vec![1.0; n]);
+        let model = LogisticModel::new(schema.clone(), 0.0, weights, vec![0.0; n], scales).unwrap();
+        let version = ModelRef { name: "m".into(), version: 1 };
+        let champion =
+            Deployment::new(version, Arc::new(model), DecisionBands::new(0.5, 0.9).unwrap());
+        let clock = Arc::new(ManualClock::new(START));
+        let service = ModelService::new(clock.clone());
+        service.open("m", schema, SlotConfig::default(), Lineup::new(champion)).unwrap();
+        let slots = [("m".to_owned(), HttpSlot::default())].into();
+        let routes = router(Arc::new(service), slots, clock, HttpConfig::default()).unwrap();
+        let features = names.iter().enumerate().map(|(i, name)| format!("{name:?}:{}.5", i % 3));
+        let features = features.collect::<Vec<_>>().join(",");
+        let body = Bytes::from(format!(r#"{{"id":1,"features":{{{features}}}}}"#));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = || {
+            let request = Request::post("/predict/m").header("content-type", "application/json");
+            let request = request.body(Body::from(body.clone())).unwrap();
+            let response = runtime.block_on(routes.clone().oneshot(request)).unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        };
+        (0..5).for_each(|_| ask());
+        let before = allocations();
+        (0..100).for_each(|_| ask());
+        allocations() - before
+    };
+    assert_eq!(of(4), of(400));
+}

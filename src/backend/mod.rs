@@ -2,6 +2,8 @@
 
 #[cfg(feature = "email")]
 mod email;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(any(feature = "redb", feature = "redis"))]

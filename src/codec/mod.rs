@@ -72,6 +72,35 @@ pub(crate) fn decode_texts(
 #[derive(serde::Deserialize)]
 struct Texts(#[serde(deserialize_with = "exact")] Vec<String>);
 
+/// Closes bytes that begin with a magic number, the version of their format in it: a CRC-32 of all before comes last.
+pub(crate) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// What [`seal`] closed, behind the magic number.
+///
+/// # Errors
+/// `Corrupt` for another magic number or checksum.
+pub(crate) fn unseal<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 8],
+    what: &'static str,
+) -> Result<Reader<'a>> {
+    let corrupt = |reason: &str| Error::corrupt(what, reason);
+    let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("ends too early"))?;
+    let none = "is of another kind or of another version";
+    let rest = body.strip_prefix(magic).ok_or_else(|| corrupt(none))?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+        return Err(corrupt("has been changed (CRC-32)"));
+    }
+    Ok(Reader::new(what, rest))
+}
+
+/// Most that a counter read from bytes may hold. No counter gets this far; the bound keeps sums of what strangers wrote from
+/// running over.
+pub(crate) const MOST_COUNTED: u64 = 1 << 48;
+
 /// Appends a block behind its length as a `u32`.
 pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
     let length = u32::try_from(block.len()).expect("a block is a record of at most some megabytes");
@@ -187,6 +216,27 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u64(&mut self) -> Result<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    /// A counter, at most [`MOST_COUNTED`].
+    pub(crate) fn count(&mut self) -> Result<u64> {
+        match self.u64()? {
+            count if count <= MOST_COUNTED => Ok(count),
+            _ => Err(Error::corrupt(self.what, "a count is out of range")),
+        }
+    }
+
+    /// A number of items that take `size` bytes or more each, of which so many may still follow.
+    pub(crate) fn len(&mut self, size: usize) -> Result<usize> {
+        let n = self.u32()? as usize;
+        match self.bytes.len() / size < n {
+            true => Err(Error::corrupt(self.what, "ends too early")),
+            false => Ok(n),
+        }
+    }
+
+    pub(crate) fn u128(&mut self) -> Result<u128> {
+        self.take().map(u128::from_le_bytes)
     }
 
     pub(crate) fn f64(&mut self) -> Result<f64> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::{Cells, ColumnProfile, Counts, ReferenceProfile, check_names, place};
 use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
+use crate::ids::Digest;
 use crate::schema::FeatureSchema;
 use crate::stats::Bins;
 
@@ -58,8 +59,12 @@ impl ReferenceProfile {
             let numbers = [counts.rows, counts.bad];
             bytes.extend(numbers.iter().chain(&counts.cells).flat_map(|n| n.to_le_bytes()));
         }
-        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-        bytes
+        codec::seal(bytes)
+    }
+
+    /// What tells it from others.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(&self.to_bytes())
     }
 
     /// The profile that [`to_bytes`](Self::to_bytes) made these bytes of. Allocates in proportion to the bytes.
@@ -68,13 +73,7 @@ impl ReferenceProfile {
     /// `Corrupt` for anything else: a later version, a changed bit, too few bytes or too many, counts that do not add up.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let corrupt = |reason: &str| Error::corrupt(WHAT, reason);
-        let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("ends too early"))?;
-        let rest =
-            body.strip_prefix(MAGIC).ok_or_else(|| corrupt("is none, or of a later version"))?;
-        if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
-            return Err(corrupt("has been changed (CRC-32)"));
-        }
-        let mut reader = Reader::new(WHAT, rest);
+        let mut reader = codec::unseal(bytes, MAGIC, WHAT)?;
         let length = reader.u64()?;
         let header: Header = codec::decode(reader.bytes(length)?, WHAT)?;
         let n_columns = header.features.len() + 1;

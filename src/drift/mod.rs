@@ -26,6 +26,7 @@ mod bytes;
 mod column;
 mod config;
 mod counter;
+mod counts;
 mod detector;
 mod domain;
 mod finder;
@@ -38,6 +39,7 @@ mod window;
 
 pub use column::{BinDrift, ColumnDrift};
 pub use config::{DriftConfig, Effect};
+pub use counts::DriftCounts;
 pub use detector::{
     AccuracyDrop, AccuracyDropConfig, Adwin, AdwinConfig, AfterDrift, AnyDetector, Baseline, Cusum,
     CusumConfig, Ddm, DdmConfig, Direction, DriftDetector, EDetector, EDetectorConfig, Eddm,

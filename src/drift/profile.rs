@@ -68,7 +68,7 @@ pub(super) enum Cells {
 }
 
 /// Rows per cell, cells of all columns one after the other.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     pub(super) cells: Vec<u64>,
     pub(super) rows: u64,

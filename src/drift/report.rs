@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::column::ColumnDrift;
 use super::config::{DriftConfig, Effect};
+use super::counts::Live;
 use super::profile::{Counts, ReferenceProfile};
-use super::window::Live;
 use crate::error::{Error, Result};
 use crate::ids::ModelRef;
 use crate::monitor::{Finding, Metric};
@@ -105,7 +105,8 @@ impl DriftReport {
         from: Timestamp,
         to: Timestamp,
     ) -> Option<Self> {
-        let whole = live.iter().fold(Live::default(), Live::plus);
+        let mut whole = Live::default();
+        live.iter().for_each(|segment| whole.merge(segment));
         if whole.counts.rows == 0 {
             return None;
         }
@@ -207,21 +208,6 @@ impl DriftReport {
                 .extend(score.map(|s| finding(Metric::psi("score"), Some(segment), s.psi, s.n)));
         }
         findings
-    }
-}
-
-impl Live {
-    fn plus(mut self, other: &Live) -> Live {
-        let add = |sum: &mut Vec<u64>, more: &[u64]| {
-            sum.resize(more.len(), 0);
-            sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-        };
-        add(&mut self.counts.cells, &other.counts.cells);
-        add(&mut self.outside, &other.outside);
-        self.counts.rows += other.counts.rows;
-        self.labels += other.labels;
-        self.labels_bad += other.labels_bad;
-        self
     }
 }
 

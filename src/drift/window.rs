@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::config::DriftConfig;
 use super::counter::Counters;
+use super::counts::{DriftCounts, Live};
 use super::finder::Finder;
 use super::profile::{Counts, ReferenceProfile};
 use super::report::DriftReport;
@@ -29,17 +30,6 @@ pub struct DriftWindow {
 
 /// Counters of a segment beside its cells and the features' values out of range: rows, labels, bad ones among them.
 const EXTRA: usize = 3;
-
-/// What was counted in one segment.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Live {
-    /// Cells of all columns.
-    pub(super) counts: Counts,
-    /// Values outside the reference's range, per feature.
-    pub(super) outside: Vec<u64>,
-    pub(super) labels: u64,
-    pub(super) labels_bad: u64,
-}
 
 impl DriftWindow {
     /// An empty window on a reference.
@@ -113,22 +103,29 @@ impl DriftWindow {
 
     /// The drift of what was counted, `None` for no row; the window starts again from zero.
     pub fn finish(&self, from: Timestamp, to: Timestamp) -> Option<DriftReport> {
+        DriftReport::new(&self.reference, &self.config, &self.live(), from, to)
+    }
+
+    /// What was counted, for another process to [merge](DriftCounts::merge); the window starts again from zero.
+    pub fn take(&self, from: Timestamp, to: Timestamp) -> DriftCounts {
+        DriftCounts { reference: self.reference.digest(), from, to, segments: self.live() }
+    }
+
+    /// What was counted by segment, last in none; zero from here on.
+    fn live(&self) -> Vec<Live> {
         let (size, n_cells) = (segment_size(&self.reference), self.reference.n_cells());
         let sums = self.counters.take();
-        let live: Vec<Live> = sums
-            .chunks(size)
-            .map(|chunk| {
-                let (cells, rest) = chunk.split_at(n_cells);
-                let (outside, extra) = rest.split_at(rest.len() - EXTRA);
-                Live {
-                    counts: Counts { cells: cells.to_vec(), rows: extra[0], bad: extra[2] },
-                    outside: outside.to_vec(),
-                    labels: extra[1],
-                    labels_bad: extra[2],
-                }
-            })
-            .collect();
-        DriftReport::new(&self.reference, &self.config, &live, from, to)
+        let segments = sums.chunks(size).map(|chunk| {
+            let (cells, rest) = chunk.split_at(n_cells);
+            let (outside, extra) = rest.split_at(rest.len() - EXTRA);
+            Live {
+                counts: Counts { cells: cells.to_vec(), rows: extra[0], bad: extra[2] },
+                outside: outside.to_vec(),
+                labels: extra[1],
+                labels_bad: extra[2],
+            }
+        });
+        segments.collect()
     }
 
     /// Bytes that the counters take.

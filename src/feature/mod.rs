@@ -81,6 +81,6 @@ pub use frame::FeatureFrame;
 pub use online::{LabelOutcome, Observed, OnlineConfig, OnlineFeatures, TooLate};
 pub use plan::FeaturePlan;
 pub use replay::{LabelArrival, SpinePoint};
-pub use zone::Zone;
 #[cfg(feature = "redis")]
 pub(crate) use tiles::{TilePlan, TileVisit};
+pub use zone::Zone;

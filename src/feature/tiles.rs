@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::feature::definition::Current;
 use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
 use crate::feature::window::{Reach, Term, View, WindowPlan};
+use crate::feature::zone::LocalTime;
 use crate::ids::EntityKey;
 use crate::time::Timestamp;
 
@@ -40,7 +41,7 @@ enum Grid {
     /// In stretches of this length since 1970, the end included: as windows are open on the left.
     Hop(i64),
     /// In local days, midnight included.
-    Day { utc_offset_seconds: i32 },
+    Day(LocalTime),
     /// Not at all.
     Ever,
 }
@@ -101,7 +102,7 @@ impl<E> TilePlan<E> {
                 let tile = series.grid.tile(at);
                 adds.push((format!("{s}:{tile}:0"), 1));
                 for (t, term) in series.terms.iter().enumerate() {
-                    let limbs = limbs(term.of(|measure| measures[measure]));
+                    let limbs = limbs(term.of(&measures));
                     let filled = limbs.into_iter().enumerate().filter(|(_, limb)| *limb != 0);
                     adds.extend(
                         filled.map(|(l, limb)| (format!("{s}:{tile}:{}", 1 + t * LIMBS + l), limb)),
@@ -145,7 +146,7 @@ impl<E> TilePlan<E> {
                 }
                 if window.current == Current::Exclude {
                     count -= own;
-                    let own_terms = series.terms.iter().map(|term| term.of(|m| measures[m]));
+                    let own_terms = series.terms.iter().map(|term| term.of(&measures));
                     sums.iter_mut().zip(own_terms).for_each(|(sum, own_term)| {
                         *sum -= own_term * i128::from(own);
                     });
@@ -159,8 +160,7 @@ impl<E> TilePlan<E> {
                     count: count.max(0) as u64,
                     sums: &sums,
                     accumulators: &[],
-                    first: None,
-                    last: None,
+                    ends: None,
                     own: &[],
                 };
                 out[column.column] = column.finish(&view);
@@ -266,7 +266,7 @@ impl Grid {
         match reach {
             Reach::Last(width) => Grid::Hop(width),
             Reach::Sawtooth { hop, .. } => Grid::Hop(hop),
-            Reach::CalendarDays { utc_offset_seconds, .. } => Grid::Day { utc_offset_seconds },
+            Reach::CalendarDays { zone, .. } => Grid::Day(zone),
             Reach::Lifetime => Grid::Ever,
         }
     }
@@ -275,7 +275,7 @@ impl Grid {
     fn tile(self, at: i64) -> i64 {
         match self {
             Grid::Hop(hop) => at.saturating_sub(1).div_euclid(hop),
-            Grid::Day { utc_offset_seconds } => Timestamp::from_micros(at).day(utc_offset_seconds),
+            Grid::Day(zone) => zone.day(Timestamp::from_micros(at)),
             Grid::Ever => 0,
         }
     }
@@ -315,7 +315,7 @@ mod tests {
         #[test]
         fn a_window_is_whole_tiles(at in -1_000_000_i64..1_000_000, age in 0_i64..200_000, hop in 1_i64..5_000, width in 1_i64..100_000) {
             let reach = Reach::Sawtooth { width, hop };
-            let window = WindowPlan { reach, delay: 0, current: Current::Include, terms: Vec::new(), first_term: 0 };
+            let window = WindowPlan { reach, delay: 0, current: Current::Include, fold: None, terms: Vec::new(), first_term: 0 };
             let grid = Grid::of(reach);
             let event = at - age;
             let inside = event > window.start(at);

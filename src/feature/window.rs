@@ -172,9 +172,14 @@ impl WindowPlan {
 impl Term {
     /// What an event adds.
     pub(super) fn of_entry(self, entry: &Entry) -> i128 {
+        self.of(&entry[MEASURES..])
+    }
+
+    /// What an event with these measures adds.
+    pub(super) fn of(self, measures: &[i64]) -> i128 {
         match self {
-            Term::Value(position) => i128::from(entry[MEASURES + position]),
-            Term::Square(position) => i128::from(entry[MEASURES + position]).pow(2),
+            Term::Value(position) => i128::from(measures[position]),
+            Term::Square(position) => i128::from(measures[position]).pow(2),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::promised::Promised;
 use super::triangle::Estimate;
+use crate::codec::Reader;
+use crate::error::{Error, Result};
 
 /// Bins of probability, of equal width.
 const BINS: usize = 64;
@@ -16,28 +19,19 @@ const BINS: usize = 64;
 /// changed and the model has not noticed.
 ///
 /// Figures of decisions are exact; AUC and average precision take rows within one of 64 bins for ties. Additive:
-/// [`merge`](Self::merge). 3 KB. Source: the estimator of NannyML, with the variance of the Poisson-binomial distribution.
+/// [`merge`](Self::merge), to the same bits in any order. 6 KB. Source: the estimator of NannyML, with the variance of the Poisson-binomial distribution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cbpe {
-    passed: Vec<Bin>,
-    flagged: Vec<Bin>,
+    passed: Vec<Promised>,
+    flagged: Vec<Promised>,
     rejected: u64,
 }
 
 impl Default for Cbpe {
     fn default() -> Self {
-        let bins = || vec![Bin::default(); BINS];
+        let bins = || vec![Promised::default(); BINS];
         Cbpe { passed: bins(), flagged: bins(), rejected: 0 }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-struct Bin {
-    n: u64,
-    /// Σ p.
-    bad: f64,
-    /// Σ p (1 − p).
-    variance: f64,
 }
 
 /// What [`Cbpe`] expects. Each figure is `None` where it is not defined.
@@ -63,15 +57,6 @@ pub struct ExpectedPerformance {
     pub average_precision: Option<f64>,
 }
 
-impl Bin {
-    fn plus(mut self, other: &Bin) -> Bin {
-        self.n += other.n;
-        self.bad += other.bad;
-        self.variance += other.variance;
-        self
-    }
-}
-
 impl Cbpe {
     /// No rows.
     pub fn new() -> Self {
@@ -87,18 +72,42 @@ impl Cbpe {
         }
         let bin = ((probability * BINS as f64) as usize).min(BINS - 1);
         let side = if flagged { &mut self.flagged } else { &mut self.passed };
-        let variance = probability * (1.0 - probability);
-        side[bin] = side[bin].plus(&Bin { n: 1, bad: probability, variance });
+        side[bin].record(probability);
     }
 
     /// Adds the rows of another one.
     pub fn merge(&mut self, other: &Cbpe) {
-        let add = |mine: &mut [Bin], theirs: &[Bin]| {
+        let add = |mine: &mut [Promised], theirs: &[Promised]| {
             mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine = mine.plus(theirs));
         };
         add(&mut self.passed, &other.passed);
         add(&mut self.flagged, &other.flagged);
         self.rejected += other.rejected;
+    }
+
+    /// Bins that are not empty, each behind its place.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        let bins = || self.passed.iter().chain(&self.flagged).zip(0u32..);
+        let filled = || bins().filter(|(bin, _)| bin.n > 0);
+        bytes.extend(self.rejected.to_le_bytes());
+        bytes.extend((filled().count() as u32).to_le_bytes());
+        for (bin, place) in filled() {
+            bytes.extend(place.to_le_bytes());
+            bin.write(bytes);
+        }
+    }
+
+    /// What [`write`](Self::write) wrote; the bytes may be hostile.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut read = Cbpe { rejected: reader.count()?, ..Cbpe::default() };
+        for _ in 0..reader.len(4)? {
+            let place = reader.u32()? as usize;
+            let mut bins = read.passed.iter_mut().chain(&mut read.flagged);
+            let bin = bins.nth(place);
+            let none = || Error::corrupt("monitor counts", "a bin is out of place");
+            *bin.ok_or_else(none)? = Promised::read(reader)?;
+        }
+        Ok(read)
     }
 
     /// Probabilities that were none.
@@ -108,10 +117,10 @@ impl Cbpe {
 
     /// What is to be expected of the rows so far. O(bins).
     pub fn expected(&self) -> ExpectedPerformance {
-        let sum = |bins: &[Bin]| bins.iter().fold(Bin::default(), Bin::plus);
+        let sum = |bins: &[Promised]| bins.iter().fold(Promised::default(), Promised::plus);
         let (below, above) = (sum(&self.passed), sum(&self.flagged));
         let n = below.n + above.n;
-        let (hits, missed) = (above.bad, below.bad);
+        let (hits, missed) = (above.bad(), below.bad());
         let (alarms, passed) = (above.n as f64, below.n as f64);
         let (bad, good) = (hits + missed, alarms + passed - hits - missed);
         let ratio = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
@@ -120,15 +129,15 @@ impl Cbpe {
         let estimate = |value: Option<f64>, variance: f64| {
             value.map(|value| Estimate { value, standard_error: variance.max(0.0).sqrt() })
         };
-        let recall_variance = missed * missed * above.variance + hits * hits * below.variance;
+        let recall_variance = missed * missed * above.variance() + hits * hits * below.variance();
         let (roc_auc, average_precision) = self.ranking(bad, good);
         ExpectedPerformance {
             n,
             bad_rate: estimate(
                 ratio(bad, n as f64),
-                (above.variance + below.variance) / (n as f64).powi(2),
+                (above.variance() + below.variance()) / (n as f64).powi(2),
             ),
-            precision: estimate(precision, above.variance / (alarms * alarms)),
+            precision: estimate(precision, above.variance() / (alarms * alarms)),
             recall: estimate(recall, recall_variance / bad.powi(4)),
             specificity: ratio(passed - missed, good),
             accuracy: ratio(hits + passed - missed, n as f64),
@@ -147,11 +156,12 @@ impl Cbpe {
         let bins =
             self.passed.iter().zip(&self.flagged).map(|(passed, flagged)| passed.plus(flagged));
         for bin in bins.rev().filter(|bin| bin.n > 0) {
-            let good_here = bin.n as f64 - bin.bad;
-            pairs += good_here * (bad_above + bin.bad / 2.0);
-            bad_above += bin.bad;
+            let bad_here = bin.bad();
+            let good_here = bin.n as f64 - bad_here;
+            pairs += good_here * (bad_above + bad_here / 2.0);
+            bad_above += bad_here;
             good_above += good_here;
-            precision += bin.bad / bad * (bad_above / (bad_above + good_above));
+            precision += bad_here / bad * (bad_above / (bad_above + good_above));
         }
         (Some(pairs / (bad * good)), Some(precision))
     }

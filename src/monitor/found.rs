@@ -1,5 +1,6 @@
 //! From counts to findings.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -13,11 +14,7 @@ use crate::time::{Timestamp, days};
 
 /// Stretches on the grid of a length that ended by `now` and were not given before; `told` is how far that was. After a long
 /// silence only those of the last 30 days: no traffic is remembered of the others.
-pub(super) fn stretches(
-    told: &mut Timestamp,
-    now: Timestamp,
-    length: Duration,
-) -> Vec<Range<Timestamp>> {
+fn stretches(told: &mut Timestamp, now: Timestamp, length: Duration) -> Vec<Range<Timestamp>> {
     let end = start(now, length);
     let mut from = start((*told).max(now.minus(days(30))), length);
     let mut stretches = Vec::new();
@@ -29,15 +26,43 @@ pub(super) fn stretches(
     stretches
 }
 
+/// What is told of versions at `now`, in order of time and version: traffic of the buckets since `told` that have ended, then
+/// outcomes of the days since `judged` whose labels are due; and how many findings are of traffic.
+pub(super) fn findings(
+    ledgers: &BTreeMap<ModelRef, OutcomeLedger>,
+    traffic: impl Fn(&ModelRef, &Range<Timestamp>) -> TrafficStats,
+    (told, judged): (&mut Timestamp, &mut Timestamp),
+    now: Timestamp,
+    config: &MonitorConfig,
+) -> (Vec<Finding>, usize) {
+    let mut findings = Vec::new();
+    for bucket in stretches(told, now, config.bucket) {
+        for model in ledgers.keys() {
+            let stats = traffic(model, &bucket);
+            let mut found = Found { model, stretch: &bucket, findings: &mut findings };
+            found.traffic(&stats);
+        }
+    }
+    let of_traffic = findings.len();
+    let due = now.minus(config.label_delay);
+    for day in stretches(judged, due, days(1)) {
+        for (model, ledger) in ledgers {
+            let found = Found { model, stretch: &day, findings: &mut findings };
+            found.outcomes(ledger, now, config);
+        }
+    }
+    (findings, of_traffic)
+}
+
 /// Where findings on one version and stretch of time go.
-pub(super) struct Found<'a> {
-    pub(super) model: &'a ModelRef,
-    pub(super) stretch: &'a Range<Timestamp>,
-    pub(super) findings: &'a mut Vec<Finding>,
+struct Found<'a> {
+    model: &'a ModelRef,
+    stretch: &'a Range<Timestamp>,
+    findings: &'a mut Vec<Finding>,
 }
 
 impl Found<'_> {
-    pub(super) fn traffic(&mut self, stats: &TrafficStats) {
+    fn traffic(&mut self, stats: &TrafficStats) {
         if stats.count == 0 {
             return;
         }
@@ -58,12 +83,7 @@ impl Found<'_> {
     }
 
     /// What labels say of the stretch, and as of `now` of all.
-    pub(super) fn outcomes(
-        mut self,
-        ledger: &OutcomeLedger,
-        now: Timestamp,
-        config: &MonitorConfig,
-    ) {
+    fn outcomes(mut self, ledger: &OutcomeLedger, now: Timestamp, config: &MonitorConfig) {
         let counts = ledger.labels(self.stretch);
         if counts == LabelCounts::default() {
             return;

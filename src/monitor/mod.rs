@@ -3,23 +3,28 @@
 
 mod board;
 mod cbpe;
+mod counts;
 mod found;
 mod inbox;
 mod log;
 mod metric;
 mod outcome;
+mod promised;
 mod traffic;
 mod triangle;
 mod waiting;
 
 pub use board::{Finding, FindingBoard, Measurement, MetricSource};
 pub use cbpe::{Cbpe, ExpectedPerformance};
+pub use counts::MonitorCounts;
 pub use log::{InMemoryPredictionLog, Logged, PredictionLog, PredictionLogConfig};
 pub use metric::Metric;
 pub use outcome::{
     CalibrationGap, LabelCounts, Labelled, MaturedPerformance, OutcomeConfig, OutcomeLedger,
 };
 pub use traffic::{Answer, Gaps, Outcome, Traffic, TrafficSeries, TrafficStats};
+#[cfg(feature = "http")]
+pub(crate) use traffic::{escaped_label, prometheus_text};
 pub use triangle::{Completeness, Estimate, LabelTriangle};
 
 use std::collections::BTreeMap;
@@ -34,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::ids::ModelRef;
 use crate::serve::Prediction;
 use crate::time::{Timestamp, days, micros};
-use found::{Found, stretches};
+use found::findings;
 use inbox::Inbox;
 use waiting::{Seen, Waiting};
 
@@ -138,15 +143,21 @@ fn start(at: Timestamp, length: Duration) -> Timestamp {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+fn check_bucket(bucket: Duration) -> Result<()> {
+    let whole_hours = micros(bucket) % micros(HOUR) == 0;
+    match whole_hours && (HOUR..=days(1)).contains(&bucket) {
+        true => Ok(()),
+        false => Err(Error::config("monitor", "a bucket is 1 to 24 whole hours")),
+    }
+}
+
 impl Monitor {
     /// # Errors
     /// `InvalidConfig` for a bucket that is not 1 to 24 whole hours, no room for predictions, or outcomes out of range.
     pub fn new(config: MonitorConfig) -> Result<Self> {
-        let whole_hours = micros(config.bucket) % micros(HOUR) == 0;
-        let room = config.max_unlabelled > 0 && config.max_unfiled > 0;
-        if !(HOUR..=days(1)).contains(&config.bucket) || !whole_hours || !room {
-            let reason =
-                "bucket is 1 to 24 whole hours, max_unlabelled and max_unfiled are positive";
+        check_bucket(config.bucket)?;
+        if config.max_unlabelled == 0 || config.max_unfiled == 0 {
+            let reason = "max_unlabelled and max_unfiled are positive";
             return Err(Error::config("monitor", reason));
         }
         config.outcomes.check()?;
@@ -245,26 +256,23 @@ impl Monitor {
         let Some(first) = ledgers.values().filter_map(OutcomeLedger::first_day).min() else {
             return Vec::new();
         };
-        let mut findings = Vec::new();
-        for bucket in stretches(told.get_or_insert(first), now, self.config.bucket) {
-            for model in ledgers.keys() {
-                let stats = self.traffic.stats(Some(model), None, bucket.clone());
-                let mut found = Found { model, stretch: &bucket, findings: &mut findings };
-                found.traffic(&stats);
-            }
-        }
-        let of_labels = findings.len();
-        let due = now.minus(self.config.label_delay);
-        for day in stretches(judged.get_or_insert(first), due, days(1)) {
-            for (model, ledger) in ledgers.iter() {
-                let found = Found { model, stretch: &day, findings: &mut findings };
-                found.outcomes(ledger, now, &self.config);
-            }
-        }
+        let traffic = |model: &ModelRef, bucket: &Range<Timestamp>| {
+            self.traffic.stats(Some(model), None, bucket.clone())
+        };
+        let up_to = (told.get_or_insert(first), judged.get_or_insert(first));
+        let (findings, of_traffic) = findings(ledgers, traffic, up_to, now, &self.config);
         drop(outcomes);
         // Rules see traffic over stretches of their own.
-        self.post(&findings[of_labels..], now);
+        self.post(&findings[of_traffic..], now);
         findings
+    }
+
+    /// What was counted, of traffic in the buckets of the last 30 days that have ended by `now`: for another process to
+    /// [merge](MonitorCounts::merge).
+    pub fn counts(&self, now: Timestamp) -> MonitorCounts {
+        self.traffic.tick(now);
+        let ledgers = self.outcomes().ledgers.clone();
+        MonitorCounts::new(&self.config, &self.traffic, ledgers, now)
     }
 
     /// Puts up what others have found, for rules to look at.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
@@ -63,7 +64,6 @@ impl LabelTriangle {
     pub fn report(&mut self, predicted: Timestamp, reported: Timestamp) {
         let (cohort, reported) = (predicted.day(0), reported.day(0));
         let delay = usize::try_from(reported - cohort).unwrap_or(0);
-        // Cohorts too old to say anything more make room for new ones.
         let newest = self.cohorts.last_key_value().map_or(cohort, |(day, _)| *day);
         let oldest = newest.max(cohort) - self.max_delay as i64;
         if delay > self.max_delay || cohort < oldest {
@@ -72,9 +72,63 @@ impl LabelTriangle {
         }
         let cell = |row: &mut Vec<u32>| row[delay] = row[delay].saturating_add(1);
         cell(self.cohorts.entry(cohort).or_insert_with(|| vec![0; self.max_delay + 1]));
+        self.forget_too_old();
+    }
+
+    /// Cohorts too old to say anything more make room for new ones.
+    fn forget_too_old(&mut self) {
+        let newest = self.cohorts.last_key_value().map_or(0, |(newest, _)| *newest);
+        let oldest = newest - self.max_delay as i64;
         while self.cohorts.first_key_value().is_some_and(|(day, _)| *day < oldest) {
             self.cohorts.pop_first();
         }
+    }
+
+    /// Adds the reports of another one, in any order and any number of parts the same. Only
+    /// [`out_of_range`](Self::out_of_range) depends on what came first.
+    ///
+    /// # Errors
+    /// `InvalidInput` for one with another longest delay; nothing has changed then.
+    pub fn merge(&mut self, other: &LabelTriangle) -> Result<()> {
+        if self.max_delay != other.max_delay {
+            return Err(Error::input("label triangle", "it has another longest delay"));
+        }
+        self.out_of_range += other.out_of_range;
+        for (&day, theirs) in &other.cohorts {
+            let mine = self.cohorts.entry(day).or_insert_with(|| vec![0; theirs.len()]);
+            mine.iter_mut().zip(theirs).for_each(|(a, b)| *a = a.saturating_add(*b));
+        }
+        self.forget_too_old();
+        Ok(())
+    }
+
+    /// By day, the delays that have reports.
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.out_of_range.to_le_bytes());
+        bytes.extend((self.cohorts.len() as u32).to_le_bytes());
+        for (day, row) in &self.cohorts {
+            let filled = || row.iter().zip(0u32..).filter(|(n, _)| **n > 0);
+            bytes.extend(day.to_le_bytes());
+            bytes.extend((filled().count() as u32).to_le_bytes());
+            bytes.extend(filled().flat_map(|(n, delay)| [delay, *n]).flat_map(u32::to_le_bytes));
+        }
+    }
+
+    /// Takes in what [`write`](Self::write) wrote; the bytes may be hostile.
+    pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        let corrupt = || Error::corrupt("monitor counts", "a report is out of place");
+        self.out_of_range = reader.count()?;
+        for _ in 0..reader.len(12)? {
+            let day = read_day(reader)?;
+            let mut row = vec![0; self.max_delay + 1];
+            for _ in 0..reader.len(8)? {
+                let place = row.get_mut(reader.u32()? as usize);
+                *place.ok_or_else(corrupt)? = reader.u32()?;
+            }
+            self.cohorts.insert(day, row);
+            self.forget_too_old();
+        }
+        Ok(())
     }
 
     /// Reports that are kept.
@@ -158,6 +212,16 @@ impl LabelTriangle {
         let start = |day: i64| Timestamp::from_micros(day.saturating_mul(86_400_000_000));
         let used = start(first)..start((last + 1).max(first));
         (Estimate { value: total, standard_error: variance.sqrt() }, used)
+    }
+}
+
+/// A day that a moment can have; the bytes may be hostile.
+pub(super) fn read_day(reader: &mut Reader<'_>) -> Result<i64> {
+    let day = reader.i64()?;
+    let ends = [i64::MIN, i64::MAX].map(|micros| Timestamp::from_micros(micros).day(0));
+    match (ends[0]..=ends[1]).contains(&day) {
+        true => Ok(day),
+        false => Err(Error::corrupt("monitor counts", "a day is out of range")),
     }
 }
 

@@ -113,6 +113,14 @@ impl ModelService {
         Ok(self.slot(slot)?.current().lineup.clone())
     }
 
+    /// The columns that a slot takes, in the order of its rows.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown slot.
+    pub fn schema(&self, slot: &str) -> Result<FeatureSchema> {
+        Ok(self.slot(slot)?.schema().clone())
+    }
+
     /// A handle to a slot, for one thread.
     ///
     /// # Errors
@@ -160,6 +168,14 @@ impl ModelService {
         let of = |slot: &Arc<Slot>| slot.stats().into_iter().collect();
         let slots = self.all().into_iter().map(|(name, slot)| (name, of(&slot))).collect();
         ServiceStats { slots }
+    }
+
+    /// How a slot is doing.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown slot.
+    pub fn slot_health(&self, slot: &str) -> Result<SlotHealth> {
+        Ok(self.slot(slot)?.health())
     }
 
     /// How the slots are doing, by name.

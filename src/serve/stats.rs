@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Reader};
+use crate::codec::{self, MOST_COUNTED};
 use crate::error::{Error, Result};
 use crate::evaluate::Decision;
 use crate::ids::ModelRef;
@@ -155,9 +155,6 @@ pub struct ServiceStats {
 const WHAT: &str = "serving statistics";
 const MAGIC: &[u8; 8] = b"RSKSRV\x01\n";
 
-/// No counter gets this far; the bound keeps sums of what strangers wrote from running over.
-const MOST: u64 = 1 << 48;
-
 /// What is written of a version; another version of it, another magic.
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -194,8 +191,7 @@ impl ServiceStats {
                 codec::write_block(&mut bytes, &codec::encode(&written));
             }
         }
-        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-        bytes
+        codec::seal(bytes)
     }
 
     /// What [`to_bytes`](Self::to_bytes) made these bytes of. Allocates in proportion to the bytes.
@@ -204,13 +200,7 @@ impl ServiceStats {
     /// `Corrupt` for anything else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let corrupt = |reason: &str| Error::corrupt(WHAT, reason);
-        let (body, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("end too early"))?;
-        let rest =
-            body.strip_prefix(MAGIC).ok_or_else(|| corrupt("are none, or of another version"))?;
-        if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
-            return Err(corrupt("have been changed (CRC-32)"));
-        }
-        let (mut reader, mut stats) = (Reader::new(WHAT, rest), ServiceStats::default());
+        let (mut reader, mut stats) = (codec::unseal(bytes, MAGIC, WHAT)?, ServiceStats::default());
         while reader.remaining() > 0 {
             let written: Written = reader.record(WHAT)?;
             let (slot, version, read) =
@@ -244,7 +234,7 @@ impl Written {
     fn read(self) -> Option<(String, ModelRef, ServingStats)> {
         let scalars = self.counts.iter().chain(&self.fallbacks).chain(&self.decisions);
         let latencies = self.latencies.iter().map(|(_, count)| count);
-        if scalars.chain(&self.scores.0).chain(latencies).any(|count| *count > MOST) {
+        if scalars.chain(&self.scores.0).chain(latencies).any(|count| *count > MOST_COUNTED) {
             return None;
         }
         let mut latencies = vec![0; LatencyHistogram::default().counts().len()];
@@ -317,8 +307,7 @@ mod tests {
             change(&mut written);
             let mut bytes = MAGIC.to_vec();
             codec::write_block(&mut bytes, &codec::encode(&written));
-            bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-            ServiceStats::from_bytes(&bytes)
+            ServiceStats::from_bytes(&codec::seal(bytes))
         };
         assert!(with(|_| ()).is_ok());
         assert!(with(|w| w.latencies.push((u32::MAX, 1))).is_err());

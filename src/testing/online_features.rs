@@ -57,7 +57,7 @@ pub fn definition() -> FeatureSet {
             terminal.count("terminal_n").sum("terminal_sum", "amount")
         })
         .entity("customer", |customer| {
-            let today = Width::CalendarDays { days: 3, utc_offset_seconds: -5 * 3600 };
+            let today = Width::CalendarDays { days: 3, zone: (-5 * 3600).into() };
             customer.window(today).aggregate("spread", spread("amount"))
         })
         .entity("terminal", |terminal| {

@@ -6,7 +6,7 @@ use super::requests::{Page, RequestMemory};
 use super::statistics::{ExperimentStatistics, RecorderConfig};
 use super::sums::{ArmSums, Cohort};
 use super::units::{UnitMemory, UnitState};
-use crate::codec::Reader;
+use crate::codec::{self, Reader};
 use crate::error::{Error, Result};
 use crate::experiment::allocation::MAX_ARMS;
 use crate::experiment::life::Experiment;
@@ -45,9 +45,7 @@ impl ExperimentStatistics {
         for (unit, state, covariate) in units {
             out.all(&[unit.0, state.pack(), i64::from(covariate) as u64]);
         }
-        let checksum = crc32fast::hash(&out.0);
-        out.0.extend_from_slice(&checksum.to_le_bytes());
-        out.0
+        codec::seal(out.0)
     }
 
     /// Counts of an experiment from their bytes; `config` says how much is remembered from here on, but never less than the
@@ -61,13 +59,7 @@ impl ExperimentStatistics {
         config: RecorderConfig,
         bytes: &[u8],
     ) -> Result<Self> {
-        let body = bytes.len().checked_sub(4).ok_or_else(|| corrupt("ends too early"))?;
-        let (body, checksum) = bytes.split_at(body);
-        if crc32fast::hash(body).to_le_bytes() != *checksum {
-            return Err(corrupt("its checksum does not fit"));
-        }
-        let body = body.strip_prefix(MAGIC).ok_or_else(|| corrupt("is of another format"))?;
-        let read = &mut Reader::new(WHAT, body);
+        let read = &mut codec::unseal(bytes, MAGIC, WHAT)?;
         let mut new = ExperimentStatistics::new(experiment, config)?;
         for expected in new.header() {
             if read.u64()? != expected {
@@ -77,7 +69,7 @@ impl ExperimentStatistics {
         }
         let mut counters = RecorderCounters::default();
         for counter in counters.all_mut() {
-            *counter = read.u64()?;
+            *counter = read.count()?;
         }
         for _ in 0..read.u64()? {
             let place = read.u64()? as usize;
@@ -156,14 +148,14 @@ fn read_arm(read: &mut Reader<'_>, arm: &mut ArmSums, n_ages: usize) -> Result<(
     let max = read.u64()?;
     let mut counts = vec![0; arm.latency.counts().len()];
     for count in &mut counts {
-        *count = read.u64()?;
+        *count = read.count()?;
     }
     arm.latency = LatencyHistogram::from_counts(counts, max)
         .ok_or_else(|| corrupt("latencies are counted too often"))?;
     let u32_of = |n: u64| u32::try_from(n).map_err(|_| corrupt("a count is out of range"));
     for _ in 0..read.u64()? {
         let day = i32::try_from(read.i64()?).map_err(|_| corrupt("a day is out of range"))?;
-        let requests = read.u64()?;
+        let requests = read.count()?;
         let mut ages = || (0..n_ages).map(|_| u32_of(read.u64()?)).collect::<Result<_>>();
         let (labels, bad) = (ages()?, ages()?);
         if arm.days.last().is_some_and(|last| last.day >= day) {
@@ -188,7 +180,7 @@ fn write_pair(out: &mut Writer, pair: &PairSums) {
 fn read_pair(read: &mut Reader<'_>) -> Result<Box<PairSums>> {
     let mut pair = Box::new(PairSums::new());
     for counter in [&mut pair.champion_only, &mut pair.challenger_only, &mut pair.rows] {
-        *counter = read.u64()?;
+        *counter = read.count()?;
     }
     for _ in 0..read.u64()? {
         let (cell, counts) = (read.u64()? as usize, read.u64()?);

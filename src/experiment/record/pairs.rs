@@ -40,7 +40,7 @@ impl PairSums {
         self.champion_only += other.champion_only;
         self.challenger_only += other.challenger_only;
         self.rows += other.rows;
-        self.bad.iter_mut().zip(&other.bad).for_each(|(a, b)| *a += b);
-        self.good.iter_mut().zip(&other.good).for_each(|(a, b)| *a += b);
+        self.bad.iter_mut().zip(&other.bad).for_each(|(a, b)| *a = a.saturating_add(*b));
+        self.good.iter_mut().zip(&other.good).for_each(|(a, b)| *a = a.saturating_add(*b));
     }
 }

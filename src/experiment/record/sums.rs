@@ -190,8 +190,8 @@ impl ArmSums {
             let n_ages = theirs.labels.len();
             let Some(mine) = self.cohort(theirs.day, n_ages, usize::MAX) else { continue };
             mine.requests += theirs.requests;
-            mine.labels.iter_mut().zip(&theirs.labels).for_each(|(a, b)| *a += b);
-            mine.bad.iter_mut().zip(&theirs.bad).for_each(|(a, b)| *a += b);
+            mine.labels.iter_mut().zip(&theirs.labels).for_each(|(a, b)| *a = a.saturating_add(*b));
+            mine.bad.iter_mut().zip(&theirs.bad).for_each(|(a, b)| *a = a.saturating_add(*b));
         }
     }
 

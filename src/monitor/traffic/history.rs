@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::codec::{MOST_COUNTED, Reader};
+use crate::error::{Error, Result};
 use crate::monitor::Metric;
-use crate::stats::SCORE_STEPS;
+use crate::stats::{SCORE_BINS, SCORE_STEPS};
 use crate::time::Timestamp;
 
 /// Latency buckets: two per power of two of nanoseconds, from 512 ns to 68 s.
@@ -183,6 +185,45 @@ impl TrafficStats {
 
     pub(super) fn of_distributions(latencies: Vec<u64>, scores: Vec<u64>) -> Self {
         TrafficStats { latencies, scores, ..TrafficStats::default() }
+    }
+
+    pub(in crate::monitor) fn write(&self, bytes: &mut Vec<u8>) {
+        let TrafficStats { count, reviews, fallbacks, errors, incomplete, unseen, .. } = *self;
+        let counts = [count, reviews, fallbacks, errors, incomplete, unseen, self.out_of_range];
+        bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
+        bytes.extend(self.latency_nanos.to_le_bytes());
+        bytes.extend(self.score_steps.to_le_bytes());
+        for distribution in [&self.latencies, &self.scores] {
+            bytes.extend((distribution.len() as u32).to_le_bytes());
+            bytes.extend(distribution.iter().flat_map(|count| count.to_le_bytes()));
+        }
+    }
+
+    /// What [`write`](Self::write) wrote; the bytes may be hostile.
+    pub(in crate::monitor) fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let corrupt = || Error::corrupt("traffic", "its counts do not add up");
+        let mut counts = [0; 7];
+        for count in &mut counts {
+            *count = reader.count()?;
+        }
+        let [count, reviews, fallbacks, errors, incomplete, unseen, out_of_range] = counts;
+        let parts = [reviews, fallbacks + errors, incomplete, unseen];
+        let (latency_nanos, score_steps) = (reader.u128()?, reader.u128()?);
+        let most = u128::from(MOST_COUNTED) << 48;
+        if parts.iter().any(|part| *part > count) || latency_nanos.max(score_steps) > most {
+            return Err(corrupt());
+        }
+        let mut distribution = |most: usize| {
+            let n = reader.len(8)?;
+            match n > most {
+                true => Err(corrupt()),
+                false => (0..n).map(|_| reader.count()).collect::<Result<Vec<u64>>>(),
+            }
+        };
+        let (latencies, scores) = (distribution(LATENCIES)?, distribution(SCORE_BINS)?);
+        let counts = [count, reviews, fallbacks, errors, incomplete, unseen];
+        let stats = TrafficStats::of_counters(counts, 0, 0);
+        Ok(TrafficStats { out_of_range, latency_nanos, score_steps, latencies, scores, ..stats })
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -5,6 +5,8 @@ mod open;
 mod prometheus;
 
 pub use history::TrafficStats;
+#[cfg(feature = "http")]
+pub(crate) use prometheus::{escaped_label, prometheus_text};
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use riskcycle::dataset::Dataset;
-use riskcycle::drift::{ProfileConfig, ReferenceProfile};
+use riskcycle::drift::{DriftConfig, DriftWindow, ProfileConfig, ReferenceProfile};
 use riskcycle::evaluate::{Costs, DecisionBands};
 use riskcycle::experiment::{ExperimentStatistics, ExposureToken, RecorderConfig, Router};
 use riskcycle::model::{
@@ -14,15 +14,17 @@ use riskcycle::model::{
     Imputation, LogisticModel, LogisticRegression, Model, ModelExt, Pipeline, ReasonConfig,
     ReasonGroup, ReasonText, ScorecardConfig, ScorecardTrainer, Trainer, Transform,
 };
+use riskcycle::monitor::{Monitor, MonitorConfig};
 use riskcycle::ndarray::Array2;
 use riskcycle::registry::{
     Artifact, DirectoryRegistryLog, LoadOptions, ModelRegistry, RegistryLog,
 };
+use riskcycle::serve::{Deployment, Lineup, ModelService, Request, SlotConfig};
 use riskcycle::train::{JournalEntry, RunEntry, TrainingRun, Trial, TrialOutcome};
-use riskcycle::{Digest, EntityKey, Seed, Timestamp};
+use riskcycle::{Digest, EntityKey, ModelRef, Seed, Timestamp};
 use serde_json::Value;
 
-use super::ways::{self, EXPERIMENT, KINDS};
+use super::ways::{self, EXPERIMENT, KINDS, PROFILE};
 
 /// Every target's seeds.
 pub fn all() -> Vec<(&'static str, Vec<Vec<u8>>)> {
@@ -135,13 +137,49 @@ pub fn states() -> Vec<Vec<u8>> {
     }
     seeds.push(behind(1, &statistics.to_bytes()));
 
+    seeds.push(behind(3, &PROFILE.to_bytes()));
+    seeds.extend(counts());
+    seeds
+}
+
+/// What a service, a monitor and a drift window have counted.
+fn counts() -> [Vec<u8>; 3] {
+    let start = Timestamp::from_date(2026, 1, 6);
+    let monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let window = DriftWindow::new(PROFILE.clone(), DriftConfig::default()).unwrap();
+    let service = ModelService::default();
+    let weights = vec![0.1, 0.5, 0.2];
+    let model = LogisticModel::new(ways::schema(), -2.0, weights, vec![0.0; 3], vec![1.0; 3]);
+    let version = ModelRef { name: "m".into(), version: 1 };
+    let bands = DecisionBands::new(0.5, 0.9).unwrap();
+    let champion = Deployment::new(version, Arc::new(model.unwrap()), bands);
+    let (slot, schema) = (SlotConfig::default(), ways::schema());
+    service.open("cards", schema, slot, Lineup::new(champion)).unwrap();
+    for i in 0..30 {
+        let at = start.plus(std::time::Duration::from_secs(3600 * i));
+        monitor.traffic().tick(at);
+        let row = [i as f64, (i % 2) as f64, (i % 3) as f64];
+        let answer = service.predict("cards", &Request::new(i, at, EntityKey(i), &row)).unwrap();
+        let gaps = window.observe_row(&row, (i % 3).checked_sub(1).map(|s| s as usize)).unwrap();
+        window.observe_score(answer.score, None).unwrap();
+        monitor.record(&answer, std::time::Duration::from_micros(i), gaps);
+        monitor.label(i, i % 5 == 0, at.plus(riskcycle::days(2)));
+    }
+    let end = start.plus(riskcycle::days(3));
+    [
+        behind(4, &service.stats().to_bytes()),
+        behind(5, &monitor.counts(end).to_bytes()),
+        behind(6, &window.take(start, end).to_bytes()),
+    ]
+}
+
+/// A reference with segments.
+pub fn profile() -> ReferenceProfile {
     let data = data();
     let scores: Vec<f64> = (0..data.n_rows()).map(|i| i as f64 / 400.0).collect();
     let config = ProfileConfig { categorical: vec!["housing".into()], ..ProfileConfig::default() };
     let of_row: Vec<Option<usize>> = (0..data.n_rows()).map(|i| (i % 3).checked_sub(1)).collect();
-    let profile = ReferenceProfile::segmented(&data, &scores, &config, &["web", "app"], &of_row);
-    seeds.push(behind(3, &profile.unwrap().to_bytes()));
-    seeds
+    ReferenceProfile::segmented(&data, &scores, &config, &["web", "app"], &of_row).unwrap()
 }
 
 /// CSV files, one of them gzipped; a tuning journal; a run log; an entry of a registry's log.

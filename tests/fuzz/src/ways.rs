@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use riskcycle::dataset::{CsvFeature, CsvLayout};
-use riskcycle::drift::ReferenceProfile;
+use riskcycle::drift::{DriftConfig, DriftCounts, ReferenceProfile};
 use riskcycle::event::CsvSource;
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentStatistics, ExposureToken, Metric, Mode,
@@ -17,7 +17,9 @@ use riskcycle::model::{
     AveragedModel, CalibratedModel, GoldenRows, ImportOptions, LogisticModel, MissingValue, Model,
     ModelCodecs, PipelineModel, Scorecard, TreeEnsemble, TreeRange,
 };
+use riskcycle::monitor::{MonitorConfig, MonitorCounts};
 use riskcycle::registry::{Artifact, DirectoryRegistryLog, LoadOptions, RegistryLog};
+use riskcycle::serve::ServiceStats;
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::train::{JsonLinesRunLog, JsonLinesTuningJournal, RunLog, TuningJournal};
 use riskcycle::{Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp};
@@ -26,6 +28,8 @@ use super::meter::bounded;
 
 /// Memory per byte that a binary format may take.
 const BINARY: usize = 4;
+/// Memory per byte that a format may take that leaves out what is zero.
+const SPARSE: usize = 512;
 /// Memory per byte that a text may take: `1,` is two bytes and becomes a number of eight in lists that double.
 const TEXT: usize = 64;
 
@@ -108,7 +112,7 @@ pub fn foreign(bytes: &[u8]) {
 /// What processes hand each other, behind a byte that says what it is.
 pub fn state(bytes: &[u8]) {
     let Some((way, bytes)) = bytes.split_first() else { return };
-    match way % 4 {
+    match way % 7 {
         0 => snapshot(bytes),
         1 => {
             let bytes = with_crc(bytes);
@@ -130,11 +134,41 @@ pub fn state(bytes: &[u8]) {
                 assert_eq!(token.to_bytes()[..], bytes);
             }
         }
-        _ => {
+        3 => {
             let bytes = with_crc(bytes);
             let read = bounded("a profile", BINARY, &bytes, ReferenceProfile::from_bytes);
             if let Ok(profile) = read {
                 assert_eq!(profile.to_bytes(), bytes);
+            }
+        }
+        4 => {
+            let bytes = with_crc(bytes);
+            let read = bounded("service statistics", SPARSE, &bytes, ServiceStats::from_bytes);
+            if let Ok(stats) = read {
+                let mut sum = ServiceStats::from_bytes(&stats.to_bytes()).unwrap();
+                assert_eq!(sum, stats);
+                sum.merge(&stats);
+            }
+        }
+        5 => {
+            let bytes = with_crc(bytes);
+            let read = bounded("monitor counts", SPARSE, &bytes, MonitorCounts::from_bytes);
+            if let Ok(counts) = read {
+                assert_eq!(counts.to_bytes(), bytes);
+                let mut sum = counts.clone();
+                sum.merge(&counts).unwrap();
+                let config = MonitorConfig::default();
+                let _ = sum.findings(&config, Timestamp::from_date(2026, 3, 1));
+            }
+        }
+        _ => {
+            let bytes = with_crc(bytes);
+            let read = bounded("drift counts", BINARY, &bytes, DriftCounts::from_bytes);
+            if let Ok(counts) = read {
+                assert_eq!(counts.to_bytes(), bytes);
+                let mut sum = counts.clone();
+                sum.merge(&counts).unwrap();
+                let _ = sum.report(&PROFILE, &DriftConfig::default());
             }
         }
     }
@@ -228,6 +262,10 @@ pub fn transaction(i: u64, customer: u32) -> Transaction {
         fraud: i % 11 == 3,
     }
 }
+
+/// What drift is counted on.
+pub static PROFILE: LazyLock<Arc<ReferenceProfile>> =
+    LazyLock::new(|| Arc::new(super::seeds::profile()));
 
 /// An experiment of two arms that has started.
 pub static EXPERIMENT: LazyLock<Arc<Experiment>> = LazyLock::new(|| {
