@@ -1,8 +1,8 @@
 """The same forest of scikit-learn behind our routes and behind Flask, loaded by wrk on loopback in one run, as ratios.
 
     pip install -r benches/peers/requirements-http.txt        # and wrk, from the system
-    python benches/peers/http.py [--seconds N] [--rounds N] [--connections N]
-    python benches/peers/http.py --fuzz                       # schemathesis against our OpenAPI document instead
+    python benches/peers/http_service.py [--seconds N] [--rounds N] [--connections N]
+    python benches/peers/http_service.py --fuzz                       # schemathesis against our OpenAPI document instead
 
 The model is a RandomForestClassifier of 100 trees on 30 features. Flask answers as hosts of scikit-learn do: the JSON body
 becomes a DataFrame of one row, then predict and predict_proba; gunicorn runs it in two processes. Ours is the example
