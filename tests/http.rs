@@ -359,7 +359,7 @@ async fn labels_join_their_predictions_and_their_experiment_or_none_is_taken() {
         label(1, &exposures[0]), label(2, &exposures[1]), label(9, &Value::Null), label(1, &exposures[0]),
     ] });
     let taken = post(&app.routes, "/labels/cards", labels).await.json();
-    assert_eq!(taken, json!({ "joined": 2, "unknown": [9, 1], "recorded": 2 }));
+    assert_eq!(taken, json!({ "joined": 2, "unknown": [9, 1], "recorded": 3 }));
 }
 
 #[tokio::test]

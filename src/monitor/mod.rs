@@ -176,8 +176,10 @@ impl Monitor {
         &self.config
     }
 
-    /// Counts of answers by second, minute and hour. A host that has segments, or requests without an answer, records them there.
+    /// Counts of answers by second, minute and hour, all that was noted so far among them. A host that has segments, or
+    /// requests without an answer, records them there.
     pub fn traffic(&self) -> &Traffic {
+        drop(self.outcomes());
         &self.traffic
     }
 
@@ -270,8 +272,8 @@ impl Monitor {
     /// What was counted, of traffic in the buckets of the last 30 days that have ended by `now`: for another process to
     /// [merge](MonitorCounts::merge).
     pub fn counts(&self, now: Timestamp) -> MonitorCounts {
-        self.traffic.tick(now);
         let ledgers = self.outcomes().ledgers.clone();
+        self.traffic.tick(now);
         MonitorCounts::new(&self.config, &self.traffic, ledgers, now)
     }
 
