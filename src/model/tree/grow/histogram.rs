@@ -333,10 +333,10 @@ mod tests {
                 let [ahead, plain, naive] = &mut sums[..] else { unreachable!() };
                 add_rows::<_, true>(&data, &offsets, groups.clone(), &rows, &cells, ahead);
                 add_rows::<_, false>(&data, &offsets, groups.clone(), &rows, &cells, plain);
-                for feature in groups.start * GROUP..11 {
+                for (feature, offset) in offsets[..11].iter().enumerate().skip(groups.start * GROUP)
+                {
                     for &row in &rows {
-                        let bin =
-                            offsets[feature] - start + data.columns.bin(feature, row as usize);
+                        let bin = offset - start + data.columns.bin(feature, row as usize);
                         naive[bin] = naive[bin].plus(cells[row as usize].sum());
                     }
                 }
