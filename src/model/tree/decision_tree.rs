@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::tree::config::check_limits;
 use crate::model::tree::ensemble::{Output, TreeEnsemble};
-use crate::model::tree::grow::{Binned, Binning, GrowPlan, Next};
+use crate::model::tree::grow::{Binned, Binning, GrowPlan};
 use crate::model::tree::impurity::{Impurity, ShareTrees};
 use crate::model::tree::prune::prune;
 use crate::model::{ClassWeights, Fitted, Trainer};
@@ -98,15 +98,13 @@ impl DecisionTree {
             min_rows_split: c.min_rows_split,
             min_rows_leaf: c.min_rows_leaf,
             min_gain: c.min_gain,
-            next: if c.max_leaves.is_some() { Next::Best } else { Next::Newest },
             parallel: true,
             ..GrowPlan::default()
         };
         let (class_weights, impurity) = (c.class_weights, c.impurity);
         let trees = ShareTrees { data, binned: &binned, class_weights, impurity, plan };
         let every_row_once = vec![1; data.n_rows()];
-        let (tree, weight) =
-            parallel::inside(|| trees.grow(&every_row_once, Seed::default().rng()));
+        let (tree, weight) = parallel::inside(|| trees.grow(&every_row_once, Seed::default()));
         let tree = prune(tree, c.prune * weight);
         TreeEnsemble::new(data.schema().clone(), vec![tree], Output::SHARES)
     }

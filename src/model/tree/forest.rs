@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::model::tree::config::{check_limits, check_share, share_of};
 use crate::model::tree::ensemble::{Output, TreeEnsemble};
-use crate::model::tree::grow::{Binned, Binning, GrowPlan, MAX_ROWS, Next};
+use crate::model::tree::grow::{Binned, Binning, GrowPlan, MAX_ROWS};
 use crate::model::tree::impurity::{Impurity, ShareTrees};
 use crate::model::{ClassWeights, Fitted, Trainer};
 use crate::parallel;
@@ -189,7 +189,6 @@ impl RandomForest {
             max_depth: c.max_depth.unwrap_or(usize::MAX),
             min_rows_split: c.min_rows_split,
             min_rows_leaf: c.min_rows_leaf,
-            next: if c.max_leaves.is_some() { Next::Best } else { Next::Newest },
             features_per_node: Some(per_node),
             ..GrowPlan::default()
         };
@@ -197,8 +196,8 @@ impl RandomForest {
         let grower = ShareTrees { data, binned: &binned, class_weights, impurity, plan };
         let trees: Vec<usize> = (0..c.n_trees).collect();
         let trees = parallel::map(&trees, |&tree| {
-            let rng = seed.derive("forest nodes", tree as u64).rng();
-            grower.grow(&self.draws(data, seed, tree), rng).0
+            let nodes = seed.derive("forest nodes", tree as u64);
+            grower.grow(&self.draws(data, seed, tree), nodes).0
         });
         TreeEnsemble::new(data.schema().clone(), trees, Output::SHARES)
     }

@@ -1,6 +1,5 @@
 //! What single trees and forests have in common: leaves are shares of bad.
 
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -9,6 +8,7 @@ use crate::model::tree::grow::{
     Binned, Cell, Criterion, DrawCell, GrowPlan, Grower, Shares, Sum, WideCell, wide,
 };
 use crate::model::tree::node::Tree;
+use crate::seed::Seed;
 
 /// What the leaves of a tree should be: as pure as possible, by this measure. A split's gain is the weight of its rows
 /// times the impurity that it removes.
@@ -35,12 +35,12 @@ pub(super) struct ShareTrees<'a> {
 
 impl ShareTrees<'_> {
     /// A tree on the rows that were drawn, each counting as often as it was, and what they weigh together.
-    pub(super) fn grow(&self, draws: &[u32], rng: ChaCha8Rng) -> (Tree, f64) {
+    pub(super) fn grow(&self, draws: &[u32], seed: Seed) -> (Tree, f64) {
         let labels = self.data.labels();
         let Some(weights) = self.data.weights() else {
             let cells: Vec<DrawCell> =
                 draws.iter().zip(labels).map(|(&draws, &bad)| DrawCell::new(draws, bad)).collect();
-            return self.grow_cells(draws, &cells, 1.0, rng);
+            return self.grow_cells(draws, &cells, 1.0, seed);
         };
         let weight = |row: usize| weights[row] * f64::from(draws[row]);
         let most = (0..draws.len()).map(weight).fold(f64::MIN_POSITIVE, f64::max);
@@ -52,7 +52,7 @@ impl ShareTrees<'_> {
             WideCell(Sum::new(bad, units, u64::from(draws[row])))
         };
         let cells: Vec<WideCell> = (0..draws.len()).map(cell).collect();
-        self.grow_cells(draws, &cells, unit, rng)
+        self.grow_cells(draws, &cells, unit, seed)
     }
 
     /// `unit` is what one unit of the cells' weights weighs.
@@ -61,7 +61,7 @@ impl ShareTrees<'_> {
         draws: &[u32],
         cells: &[C],
         unit: f64,
-        rng: ChaCha8Rng,
+        seed: Seed,
     ) -> (Tree, f64) {
         let (good, bad) = self.class_weights.of(self.data);
         let shares = Shares { good: good * unit, bad: bad * unit };
@@ -72,7 +72,7 @@ impl ShareTrees<'_> {
         let plan = GrowPlan { criterion, ..self.plan.clone() };
         let rows = (0..draws.len() as u32).filter(|&row| draws[row as usize] > 0).collect();
         let features: Vec<u32> = (0..self.binned.features.len() as u32).collect();
-        let grown = Grower::new(self.binned, plan).grow(rows, cells, &features, rng);
+        let grown = Grower::new(self.binned, plan).grow(rows, cells, &features, seed);
         (grown.tree(self.binned, 1.0), shares.weights(grown.total()).1)
     }
 }

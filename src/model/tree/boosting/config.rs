@@ -137,12 +137,11 @@ impl GradientBoostingConfig {
         c.class_weights.check("gradient boosting")
     }
 
-    /// Which leaf is split next.
+    /// Which leaf is split next, where there is a limit on leaves.
     pub(super) fn next(&self) -> Next {
-        match (self.max_leaves, self.growth) {
-            (None, _) => Next::Newest,
-            (Some(_), Growth::LeafWise) => Next::Best,
-            (Some(_), Growth::DepthWise) => Next::Oldest,
+        match self.growth {
+            Growth::LeafWise => Next::Best,
+            Growth::DepthWise => Next::Oldest,
         }
     }
 

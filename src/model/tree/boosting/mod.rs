@@ -208,7 +208,7 @@ impl GradientBoosting {
             rows = latest.map_or(rows, |tree| tree.rows);
             sample_rows(&mut rows, n_rows, config.row_share, seed.derive("rows", 0));
             let drawn = seed.derive("features", 0).sample(&features, n_drawn);
-            let grown = grower.grow(rows, &cells, &drawn, seed.derive("nodes", 0).rng());
+            let grown = grower.grow(rows, &cells, &drawn, seed.derive("nodes", 0));
             if grown.is_constant() && config.row_share == 1.0 && config.feature_share == 1.0 {
                 ended = BoostingEnd::NothingLeft;
                 break;

@@ -1,12 +1,13 @@
 //! Growing one tree on binned rows: the one grower of single trees, forests and boosting.
 //!
-//! [`binning`] turns columns into small numbers once; then, tree by tree and node by node, [`histogram`] adds up what the
-//! rows of each bin say, [`split`] finds the best question between the bins of a feature, [`search`] the best of all features,
-//! and [`partition`] divides the rows. [`grown`] is the result.
+//! [`binning`] turns columns into small numbers once. Then, [`leaf`] by leaf, [`partition`] divides the rows, [`histogram`]
+//! adds up what the rows of each bin say, [`split`] finds the best question between the bins of a feature, and [`search`]
+//! the best of all features. [`grown`] is the result.
 
 mod binning;
 mod grown;
 mod histogram;
+mod leaf;
 mod partition;
 mod prefetch;
 mod search;
@@ -14,14 +15,15 @@ mod split;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::sync::{Mutex, PoisonError};
 
-use rand_chacha::ChaCha8Rng;
-
+use crate::parallel;
+use crate::seed::Seed;
 use grown::{GrownNode, GrownSplit};
 use histogram::{offsets, total};
+use leaf::Leaf;
 use partition::partition;
 use search::Scratch;
-use split::Cut;
 
 pub(super) use binning::Binned;
 pub(super) use grown::Grown;
@@ -68,7 +70,7 @@ impl Default for GrowPlan {
             min_rows_leaf: 1,
             min_second: 0,
             min_gain: 0.0,
-            next: Next::Newest,
+            next: Next::Best,
             features_per_node: None,
             directions: Vec::new(),
             interactions: Vec::new(),
@@ -77,17 +79,17 @@ impl Default for GrowPlan {
     }
 }
 
-/// Which leaf is split next.
+/// Which leaf is split next, where there is a limit on leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// The one that gains most; of equal ones the older.
     Best,
     /// Level by level.
     Oldest,
-    /// Where there is no limit on leaves the order does not matter to the tree, and the newest rows are still in the
-    /// caches.
-    Newest,
 }
+
+/// Where all that is worth it is split, threads take parts of a tree with at most this share of its rows to themselves.
+const SHARE_ALONE: usize = 16;
 
 /// Grows trees on one data set, keeping its buffers from tree to tree.
 #[derive(Debug)]
@@ -95,60 +97,14 @@ pub(super) struct Grower<'a, C> {
     data: &'a Binned,
     plan: GrowPlan,
     offsets: Vec<usize>,
-    /// Histograms not in use.
-    pool: Vec<Vec<Sum>>,
-    buffer: Vec<u32>,
-    scratch: Scratch<C>,
-}
-
-/// A leaf that may still be split.
-struct Open {
-    /// The highest is split next.
-    rank: f64,
-    node: usize,
-    depth: usize,
-    cut: Cut,
-    /// Kept to subtract from, where histograms are.
-    histogram: Option<Vec<Sum>>,
-    bounds: (f64, f64),
-    /// Features on the path, where interactions are constrained.
-    path: Vec<u32>,
-}
-
-impl PartialEq for Open {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Open {}
-
-impl PartialOrd for Open {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Open {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.rank.total_cmp(&other.rank).then(other.node.cmp(&self.node))
-    }
-}
-
-/// A new leaf on its way to being looked at.
-struct Fresh {
-    node: usize,
-    depth: usize,
-    bounds: (f64, f64),
-    path: Vec<u32>,
-    /// Whether it may be split at all.
-    splittable: bool,
+    histograms: Pool<Vec<Sum>>,
+    scratch: Pool<Scratch<C>>,
 }
 
 impl<'a, C: Cell> Grower<'a, C> {
     pub(super) fn new(data: &'a Binned, plan: GrowPlan) -> Self {
-        let (offsets, scratch) = (offsets(data), Scratch::default());
-        Grower { data, plan, offsets, pool: Vec::new(), buffer: Vec::new(), scratch }
+        let (histograms, scratch) = (Pool::default(), Pool::default());
+        Grower { data, plan, offsets: offsets(data), histograms, scratch }
     }
 
     pub(super) fn plan_mut(&mut self) -> &mut GrowPlan {
@@ -158,101 +114,179 @@ impl<'a, C: Cell> Grower<'a, C> {
     /// Grows a tree on `rows` (ascending). `cells` has one per row of the data set; `features` are those that the tree may
     /// ask for, ascending.
     pub(super) fn grow(
-        &mut self,
-        rows: Vec<u32>,
+        &self,
+        mut rows: Vec<u32>,
         cells: &[C],
         features: &[u32],
-        mut rng: ChaCha8Rng,
+        seed: Seed,
     ) -> Grown {
-        let n_rows = rows.len();
-        let free = (f64::NEG_INFINITY, f64::INFINITY);
-        let total = total(&rows, cells, self.plan.parallel);
-        let value = self.plan.criterion.value(total, free);
-        let root = GrownNode { split: None, value, sum: total, range: 0..n_rows, gain: 0.0 };
-        let mut grown = Grown { nodes: vec![root], rows };
-        let splittable = self.splittable(total, n_rows, 0);
-        let fresh = Fresh { node: 0, depth: 0, bounds: free, path: Vec::new(), splittable };
-        let mut open = BinaryHeap::new();
-        open.extend(self.look(&grown, cells, features, &mut rng, None, vec![fresh]));
-        let mut n_leaves = 1;
-        while n_leaves < self.plan.max_leaves
-            && let Some(next) = open.pop()
-        {
-            n_leaves += 1;
-            let last = n_leaves == self.plan.max_leaves;
-            let (histogram, children) = self.split(&mut grown, next, last);
-            open.extend(self.look(&grown, cells, features, &mut rng, histogram, children));
-        }
-        self.pool.extend(open.into_iter().filter_map(|open| open.histogram));
-        grown
-    }
-
-    fn splittable(&self, sum: Sum, n_rows: usize, depth: usize) -> bool {
-        let purity = !matches!(self.plan.criterion, Criterion::Newton(_));
-        let pure = purity && (sum.first() == 0 || sum.first() == sum.second() as i64);
-        depth < self.plan.max_depth
-            && n_rows >= self.plan.min_rows_split.max(2)
-            && sum.rows() >= 2 * self.plan.min_rows_leaf as u64
-            && !pure
-    }
-
-    /// Carries out a split: two new leaves with their rows. Gives back the parent's histogram.
-    fn split(
-        &mut self,
-        grown: &mut Grown,
-        open: Open,
-        last: bool,
-    ) -> (Option<Vec<Sum>>, Vec<Fresh>) {
-        let Open { node, depth, cut, histogram, bounds, mut path, .. } = open;
-        let range = grown.nodes[node].range.clone();
-        let rows = &mut grown.rows[range.clone()];
-        let n_left = partition(self.data, &cut, rows, &mut self.buffer, self.plan.parallel);
-        let feature = cut.feature;
-        let middle = range.start + n_left;
-        let right = grown.nodes[node].sum.minus(cut.left);
-        let (mut bounds_left, mut bounds_right) = (bounds, bounds);
-        let criterion = self.plan.criterion;
-        let direction = self.plan.directions.get(feature).copied().unwrap_or(0);
-        if direction != 0 {
-            // Whatever grows below may use half the way each.
-            let between =
-                (criterion.value(cut.left, bounds) + criterion.value(right, bounds)) / 2.0;
-            if direction > 0 {
-                (bounds_left.1, bounds_right.0) = (between, between);
-            } else {
-                (bounds_left.0, bounds_right.1) = (between, between);
-            }
-        }
-        if !self.plan.interactions.is_empty() && !path.contains(&(feature as u32)) {
-            path.push(feature as u32);
-        }
-        let left_node = grown.nodes.len();
-        let sides = [
-            (cut.left, range.start..middle, bounds_left),
-            (right, middle..range.end, bounds_right),
-        ];
-        let mut fresh = Vec::with_capacity(2);
-        for (i, (sum, range, bounds)) in sides.into_iter().enumerate() {
-            let splittable = !last && self.splittable(sum, range.len(), depth + 1);
-            let value = criterion.value(sum, bounds);
-            grown.nodes.push(GrownNode { split: None, value, sum, range, gain: 0.0 });
-            let path = path.clone();
-            fresh.push(Fresh { node: left_node + i, depth: depth + 1, bounds, path, splittable });
-        }
-        grown.nodes[node].gain = cut.gain;
-        grown.nodes[node].split = Some(GrownSplit { cut, left: left_node as u32 });
-        (histogram, fresh)
+        let plan = &self.plan;
+        let total = total(&rows, cells, plan.parallel);
+        let tree = Growing { grower: self, cells, features, total };
+        let mut root = Leaf::root(&mut rows, total, seed, plan);
+        tree.look(std::slice::from_mut(&mut root), None, plan.parallel);
+        let nodes = match plan.max_leaves {
+            usize::MAX => tree.split_all(root, plan.parallel),
+            max_leaves => tree.split_best(root, max_leaves),
+        };
+        Grown { nodes, rows }
     }
 }
 
-impl Fresh {
-    fn open(self, cut: Cut, histogram: Option<Vec<Sum>>, next: Next) -> Open {
-        let Fresh { node, depth, bounds, path, .. } = self;
+/// A tree on its way.
+struct Growing<'a, C> {
+    grower: &'a Grower<'a, C>,
+    cells: &'a [C],
+    features: &'a [u32],
+    /// What all its rows add up to.
+    total: Sum,
+}
+
+impl<C: Cell> Growing<'_, C> {
+    /// Splits one leaf after the other, up to a number of leaves.
+    fn split_best(&self, root: Leaf<'_>, max_leaves: usize) -> Vec<GrownNode> {
+        let plan = &self.grower.plan;
+        let mut nodes = vec![root.node()];
+        let mut open = BinaryHeap::new();
+        open.extend(Open::new(0, root, plan.next));
+        for n_leaves in 2..=max_leaves {
+            let Some(Open { node, leaf, .. }) = open.pop() else { break };
+            let is_last = n_leaves == max_leaves;
+            let children = self.split(&mut nodes, node, leaf, is_last, plan.parallel);
+            open.extend(children.into_iter().filter_map(|(n, leaf)| Open::new(n, leaf, plan.next)));
+        }
+        let histograms = open.into_iter().filter_map(|open| open.leaf.histogram);
+        self.grower.histograms.extend(histograms);
+        nodes
+    }
+
+    /// Splits all leaves that are worth it. The order does not matter to the tree: the newest rows are still in the caches,
+    /// and threads that have parts to themselves read them once and never wait.
+    fn split_all(&self, root: Leaf<'_>, together: bool) -> Vec<GrownNode> {
+        let alone = root.rows.len() / SHARE_ALONE;
+        let mut nodes = vec![root.node()];
+        let (mut open, mut aside) = (vec![(0, root)], Vec::new());
+        while let Some((node, leaf)) = open.pop() {
+            if leaf.cut.is_none() {
+                continue;
+            }
+            if together && leaf.rows.len() <= alone {
+                aside.push((node, leaf));
+                continue;
+            }
+            open.extend(self.split(&mut nodes, node, leaf, false, together));
+        }
+        let mut parts: Vec<Vec<GrownNode>> = aside.iter().map(|_| Vec::new()).collect();
+        let places: Vec<usize> = aside.iter().map(|(node, _)| *node).collect();
+        let work = aside.into_iter().zip(&mut parts).collect();
+        parallel::for_each(work, |((_, leaf), part): ((usize, Leaf<'_>), _)| {
+            *part = self.split_all(leaf, false);
+        });
+        for (place, part) in places.into_iter().zip(parts) {
+            graft(&mut nodes, place, part);
+        }
+        nodes
+    }
+
+    /// Carries out a split, and looks at the two children unless no further split may follow.
+    fn split<'r>(
+        &self,
+        nodes: &mut Vec<GrownNode>,
+        node: usize,
+        leaf: Leaf<'r>,
+        is_last: bool,
+        together: bool,
+    ) -> [(usize, Leaf<'r>); 2] {
+        let Grower { data, plan, histograms, scratch, .. } = self.grower;
+        let cut = leaf.cut.as_ref().expect("only leaves with a cut are split");
+        let mut buffers = scratch.take();
+        let n_left = partition(data, cut, leaf.rows, &mut buffers.rows, together);
+        scratch.put(buffers);
+        let (cut, mut children, histogram) = leaf.divided(n_left, plan);
+        if is_last {
+            histograms.extend(histogram);
+        } else {
+            self.look(&mut children, histogram, together);
+        }
+        let left = nodes.len();
+        nodes[node].gain = cut.gain;
+        nodes[node].split = Some(GrownSplit { cut, left: left as u32 });
+        nodes.extend(children.iter().map(Leaf::node));
+        let [left_child, right_child] = children;
+        [(left, left_child), (left + 1, right_child)]
+    }
+}
+
+/// Puts what grew from a leaf in its place.
+fn graft(nodes: &mut Vec<GrownNode>, place: usize, part: Vec<GrownNode>) {
+    let shift = nodes.len() as u32 - 1;
+    let mut part = part.into_iter().map(|mut node| {
+        node.split.iter_mut().for_each(|split| split.left += shift);
+        node
+    });
+    nodes[place] = part.next().expect("a tree has a root");
+    nodes.extend(part);
+}
+
+/// A leaf that may still be split.
+struct Open<'r> {
+    /// The highest is split next.
+    rank: f64,
+    node: usize,
+    leaf: Leaf<'r>,
+}
+
+impl<'r> Open<'r> {
+    fn new(node: usize, leaf: Leaf<'r>, next: Next) -> Option<Self> {
+        let gain = leaf.cut.as_ref()?.gain;
         let rank = match next {
-            Next::Best => cut.gain,
+            Next::Best => gain,
             Next::Oldest => -(node as f64),
-            Next::Newest => node as f64,
         };
-        Open { rank, node, depth, cut, histogram, bounds, path }
+        Some(Open { rank, node, leaf })
+    }
+}
+
+impl PartialEq for Open<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Open<'_> {}
+
+impl PartialOrd for Open<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Open<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.total_cmp(&other.rank).then(other.node.cmp(&self.node))
+    }
+}
+
+/// Buffers that are not in use.
+#[derive(Debug)]
+struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Pool(Mutex::new(Vec::new()))
+    }
+}
+
+impl<T: Default> Pool<T> {
+    fn take(&self) -> T {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put(&self, item: T) {
+        self.extend([item]);
+    }
+
+    fn extend(&self, items: impl IntoIterator<Item = T>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(items);
     }
 }

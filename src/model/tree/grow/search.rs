@@ -6,75 +6,63 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::model::tree::grow::binning::{Binned, Columns, FeatureBins, GROUP};
 use crate::model::tree::grow::histogram::{Cell, Sum, add_column, add_rows};
+use crate::model::tree::grow::leaf::Leaf;
 use crate::model::tree::grow::split::{Criterion, Cut, Limits, Node};
-use crate::model::tree::grow::{Fresh, Grower, Grown, Open};
+use crate::model::tree::grow::{GrowPlan, Grower, Growing};
 use crate::parallel;
 use crate::seed::below;
 
-/// Rows of a node above which threads share the adding up of its histograms by rows; below, by features.
+/// Rows of a leaf above which threads share the adding up of its histograms by rows; below, by features.
 const MANY_ROWS: usize = 1 << 15;
 
-/// Where one feature's histogram is added up.
+/// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Scratch<C> {
+    /// Where rows are divided.
+    pub(super) rows: Vec<u32>,
+    /// Where one feature's histogram is added up.
     cells: Vec<C>,
     sums: Vec<Sum>,
 }
 
-impl<C: Cell> Grower<'_, C> {
-    /// Finds the best cut of new leaves: of the root, or of two siblings whose parent's histogram is `parent`.
-    pub(super) fn look(
-        &mut self,
-        grown: &Grown,
-        cells: &[C],
-        features: &[u32],
-        rng: &mut ChaCha8Rng,
-        parent: Option<Vec<Sum>>,
-        fresh: Vec<Fresh>,
-    ) -> Vec<Open> {
-        if !fresh.iter().any(|fresh| fresh.splittable) {
-            self.pool.extend(parent);
-            return Vec::new();
+impl<C: Cell> Growing<'_, C> {
+    /// Finds the best cut of new leaves: of the root, or of two siblings whose parent's histogram is `parent`; by all
+    /// threads `together`, or by this one.
+    pub(super) fn look(&self, leaves: &mut [Leaf<'_>], parent: Option<Vec<Sum>>, together: bool) {
+        if !leaves.iter().any(|leaf| leaf.splittable) {
+            self.grower.histograms.extend(parent);
+        } else if self.grower.plan.features_per_node.is_some()
+            || self.grower.data.lines().is_empty()
+        {
+            for leaf in leaves.iter_mut().filter(|leaf| leaf.splittable) {
+                leaf.cut = self.best_of_some(leaf, together);
+            }
+        } else {
+            self.look_at_all(leaves, parent, together);
         }
-        if self.plan.features_per_node.is_some() || self.data.lines().is_empty() {
-            let fresh = fresh.into_iter().filter(|fresh| fresh.splittable);
-            return fresh
-                .filter_map(|fresh| self.look_at_some(grown, cells, features, rng, fresh))
-                .collect();
-        }
-        self.look_at_all(grown, cells, features, parent, fresh)
     }
 
     /// All features at once, by histograms of the smaller sibling; the other's are the parent's less these.
-    fn look_at_all(
-        &mut self,
-        grown: &Grown,
-        cells: &[C],
-        features: &[u32],
-        parent: Option<Vec<Sum>>,
-        mut fresh: Vec<Fresh>,
-    ) -> Vec<Open> {
-        fresh.sort_by_key(|fresh| (grown.nodes[fresh.node].range.len(), fresh.node));
-        let mut small = self.pool.pop().unwrap_or_default();
+    fn look_at_all(&self, leaves: &mut [Leaf<'_>], parent: Option<Vec<Sum>>, together: bool) {
+        let Grower { data, offsets, histograms, .. } = self.grower;
+        let mut by_size: Vec<&mut Leaf<'_>> = leaves.iter_mut().collect();
+        by_size.sort_by_key(|leaf| (leaf.rows.len(), leaf.start));
+        let mut small = histograms.take();
         small.clear();
-        small.resize(self.offsets[self.data.features.len()], Sum::default());
+        small.resize(offsets[data.features.len()], Sum::default());
         let mut large = parent;
-        let rows = &grown.rows[grown.nodes[fresh[0].node].range.clone()];
-        let n_groups = self.data.n_groups;
-        let (data, offsets) = (self.data, &self.offsets[..]);
-        let shared_by_rows = self.plan.parallel && rows.len() > MANY_ROWS;
+        let rows = &*by_size[0].rows;
+        let shared_by_rows = together && rows.len() > MANY_ROWS;
         if shared_by_rows {
-            add_in_segments(data, offsets, rows, cells, &mut small);
+            add_in_segments(data, offsets, rows, self.cells, &mut small);
         }
-        let shared_by_groups = self.plan.parallel && !shared_by_rows;
-        let this = &*self;
-        let mut tasks = Vec::with_capacity(n_groups);
+        let mut tasks = Vec::new();
         let (mut small_rest, mut large_rest) =
             (&mut small[..], large.as_deref_mut().unwrap_or_default());
-        let n_tasks = if self.plan.parallel { parallel::n_threads() } else { 1 };
-        let step = n_groups.div_ceil(n_tasks);
-        for first in (0..n_groups).step_by(step) {
-            let groups = first..(first + step).min(n_groups);
+        let n_tasks = if together { parallel::n_threads() } else { 1 };
+        let step = data.n_groups.div_ceil(n_tasks);
+        for first in (0..data.n_groups).step_by(step) {
+            let groups = first..(first + step).min(data.n_groups);
             let n_bins = bins_of(data, offsets, &groups).len();
             let (small, rest) = small_rest.split_at_mut(n_bins);
             small_rest = rest;
@@ -85,26 +73,27 @@ impl<C: Cell> Grower<'_, C> {
         let work = |task: &mut GroupTask<'_>| {
             let GroupTask { groups, small, large, cuts } = task;
             if !shared_by_rows {
-                add_rows::<C, true>(data, offsets, groups.clone(), rows, cells, small);
+                let (cells, groups) = (self.cells, groups.clone());
+                add_rows::<C, true>(data, offsets, groups, rows, cells, small);
             }
             let start = offsets[groups.start * GROUP];
             let in_group = |f: &u32| groups.contains(&(*f as usize / GROUP));
-            for feature in features.iter().filter(|f| in_group(f)).map(|&f| f as usize) {
+            for feature in self.features.iter().filter(|f| in_group(f)).map(|&f| f as usize) {
                 let bins = offsets[feature] - start..offsets[feature + 1] - start;
                 let small = &small[bins.clone()];
                 let large = large.get_mut(bins).unwrap_or_default();
                 large.iter_mut().zip(small).for_each(|(large, small)| *large = large.minus(*small));
-                for ((fresh, sums), best) in fresh.iter().zip([small, large]).zip(&mut *cuts) {
-                    if !fresh.splittable {
+                for ((leaf, sums), best) in by_size.iter().zip([small, large]).zip(&mut *cuts) {
+                    if !leaf.splittable {
                         continue;
                     }
                     let (missing, values) = sums.split_last().expect("a bin for missing values");
                     let values = values.iter().copied().enumerate();
-                    keep_better(best, this.cut(grown, fresh, feature, values, *missing));
+                    keep_better(best, self.cut(leaf, feature, values, *missing));
                 }
             }
         };
-        if shared_by_groups || (self.plan.parallel && n_groups > 1) {
+        if together {
             parallel::for_each(tasks.iter_mut().collect(), work);
         } else {
             tasks.iter_mut().for_each(work);
@@ -115,148 +104,117 @@ impl<C: Cell> Grower<'_, C> {
                 keep_better(best, cut);
             }
         }
-        let mut open = Vec::with_capacity(2);
-        for ((fresh, cut), histogram) in fresh.into_iter().zip(cuts).zip([Some(small), large]) {
-            match cut.and_then(|cut| self.worth_it(grown, &fresh, cut)) {
-                Some(cut) => open.push(fresh.open(cut, histogram, self.plan.next)),
-                None => self.pool.extend(histogram),
+        for ((leaf, cut), histogram) in by_size.into_iter().zip(cuts).zip([Some(small), large]) {
+            leaf.cut = cut.and_then(|cut| self.worth_it(leaf, cut));
+            match leaf.cut {
+                Some(_) => leaf.histogram = histogram,
+                None => histograms.extend(histogram),
             }
         }
-        open.sort_by_key(|open| open.node);
-        open
     }
 
-    /// Features one by one, from the node's own rows: where each node draws its own, or bins take two bytes.
-    fn look_at_some(
-        &mut self,
-        grown: &Grown,
-        cells: &[C],
-        features: &[u32],
-        rng: &mut ChaCha8Rng,
-        fresh: Fresh,
-    ) -> Option<Open> {
-        let rows = &grown.rows[grown.nodes[fresh.node].range.clone()];
-        let cells: Vec<C> = rows.iter().map(|&row| cells[row as usize]).collect();
-        let mut order = features.to_vec();
+    /// The best cut by features one by one, from the leaf's own rows: where each leaf draws its own, or bins take two bytes.
+    fn best_of_some(&self, leaf: &Leaf<'_>, together: bool) -> Option<Cut> {
+        let cells: Vec<C> = leaf.rows.iter().map(|&row| self.cells[row as usize]).collect();
+        let mut order = self.features.to_vec();
         let mut drawn = order.len();
-        if let Some(wanted) = self.plan.features_per_node.filter(|&wanted| wanted < drawn) {
-            (0..wanted).for_each(|i| draw(&mut order, i, rng));
+        let mut rng = leaf.seed.rng();
+        if let Some(wanted) = self.grower.plan.features_per_node.filter(|&wanted| wanted < drawn) {
+            (0..wanted).for_each(|i| draw(&mut order, i, &mut rng));
             drawn = wanted;
         }
         let mut best = None;
-        if self.plan.parallel && rows.len() * drawn > MANY_ROWS {
+        let mut scratch = self.grower.scratch.take();
+        if together && leaf.rows.len() * drawn > MANY_ROWS {
             let cuts = parallel::map(&order[..drawn], |&feature| {
-                self.cut_column(
-                    grown,
-                    &fresh,
-                    feature as usize,
-                    rows,
-                    &cells,
-                    &mut Scratch::default(),
-                )
+                self.cut_column(leaf, feature as usize, &cells, &mut Scratch::default())
             });
             cuts.into_iter().for_each(|cut| keep_better(&mut best, cut));
         } else {
-            let mut scratch = std::mem::take(&mut self.scratch);
             for &feature in &order[..drawn] {
-                let cut =
-                    self.cut_column(grown, &fresh, feature as usize, rows, &cells, &mut scratch);
+                let cut = self.cut_column(leaf, feature as usize, &cells, &mut scratch);
                 keep_better(&mut best, cut);
             }
-            self.scratch = scratch;
         }
         // As in other forests: if none of the drawn features can be cut, further ones are drawn until one can.
         while best.is_none() && drawn < order.len() {
-            draw(&mut order, drawn, rng);
-            let (feature, scratch) = (order[drawn] as usize, &mut Scratch::default());
-            best = self.cut_column(grown, &fresh, feature, rows, &cells, scratch);
+            draw(&mut order, drawn, &mut rng);
+            best = self.cut_column(leaf, order[drawn] as usize, &cells, &mut scratch);
             drawn += 1;
         }
-        let cut = self.worth_it(grown, &fresh, best?)?;
-        Some(fresh.open(cut, None, self.plan.next))
+        self.grower.scratch.put(scratch);
+        self.worth_it(leaf, best?)
     }
 
     fn cut_column(
         &self,
-        grown: &Grown,
-        fresh: &Fresh,
+        leaf: &Leaf<'_>,
         feature: usize,
-        rows: &[u32],
         cells: &[C],
         scratch: &mut Scratch<C>,
     ) -> Option<Cut> {
-        match &self.data.columns {
+        match &self.grower.data.columns {
             Columns::Bytes(columns) => {
-                self.cut_bins(grown, fresh, feature, &columns[feature], rows, cells, scratch)
+                self.cut_bins(leaf, feature, &columns[feature], cells, scratch)
             }
             Columns::Shorts(columns) => {
-                self.cut_bins(grown, fresh, feature, &columns[feature], rows, cells, scratch)
+                self.cut_bins(leaf, feature, &columns[feature], cells, scratch)
             }
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one step of `cut_column`, for each width of bins"
-    )]
     fn cut_bins<B: Copy + Into<usize>>(
         &self,
-        grown: &Grown,
-        fresh: &Fresh,
+        leaf: &Leaf<'_>,
         feature: usize,
         column: &[B],
-        rows: &[u32],
         cells: &[C],
         scratch: &mut Scratch<C>,
     ) -> Option<Cut> {
-        let n_bins = self.data.features[feature].n_values() + 1;
-        if rows.len() < n_bins / 4 {
+        let n_bins = self.grower.data.features[feature].n_values() + 1;
+        if leaf.rows.len() < n_bins / 4 {
             // Few rows, many bins: sorting the rows costs less than visiting the bins.
-            let mut entries = sums_by_bin(column, rows, cells);
+            let mut entries = sums_by_bin(column, leaf.rows, cells);
             let missing = entries.pop_if(|(bin, _)| *bin == n_bins - 1).map(|(_, sum)| sum);
-            let entries = entries.into_iter();
-            return self.cut(grown, fresh, feature, entries, missing.unwrap_or_default());
+            return self.cut(leaf, feature, entries.into_iter(), missing.unwrap_or_default());
         }
-        let Scratch { cells: added, sums } = scratch;
+        let Scratch { cells: added, sums, .. } = scratch;
         added.resize(added.len().max(n_bins), C::default());
         sums.clear();
         sums.resize(n_bins, Sum::default());
-        add_column(column, rows, cells, &mut added[..n_bins], sums);
+        add_column(column, leaf.rows, cells, &mut added[..n_bins], sums);
         let (missing, values) = sums.split_last().expect("there is a bin for missing values");
-        let values = values.iter().copied().enumerate();
-        self.cut(grown, fresh, feature, values, *missing)
+        self.cut(leaf, feature, values.iter().copied().enumerate(), *missing)
     }
 
     /// The best cut of one feature of a leaf, of which `values` are the bins for values, ascending.
     fn cut(
         &self,
-        grown: &Grown,
-        fresh: &Fresh,
+        leaf: &Leaf<'_>,
         feature: usize,
-        values: impl Iterator<Item = (usize, Sum)>,
+        values: impl Iterator<Item = (usize, Sum)> + Clone,
         missing: Sum,
     ) -> Option<Cut> {
-        if !self.may_meet(&fresh.path, feature as u32) {
+        if !self.may_meet(&leaf.path, feature as u32) {
             return None;
         }
-        let bins = &self.data.features[feature];
+        let plan = &self.grower.plan;
         let limits = Limits {
-            min_rows: self.plan.min_rows_leaf.max(1) as u64,
-            min_second: self.plan.min_second,
-            direction: self.plan.directions.get(feature).copied().unwrap_or(0),
-            bounds: fresh.bounds,
+            min_rows: plan.min_rows_leaf.max(1) as u64,
+            min_second: plan.min_second,
+            direction: plan.directions.get(feature).copied().unwrap_or(0),
+            bounds: leaf.bounds,
         };
-        let total = grown.nodes[fresh.node].sum;
-        let node = Node { total, missing, limits: &limits };
-        match bins {
-            FeatureBins::Cuts(_) => self.plan.criterion.best_cut(&node, feature, values),
-            FeatureBins::Codes(_) => self.plan.criterion.best_division(&node, feature, values),
+        let node = Node { total: leaf.sum, missing, limits: &limits };
+        match &self.grower.data.features[feature] {
+            FeatureBins::Cuts(_) => plan.criterion.best_cut(&node, feature, values),
+            FeatureBins::Codes(_) => plan.criterion.best_division(&node, feature, values),
         }
     }
 
     /// Whether a feature may be asked below those on the path.
     fn may_meet(&self, path: &[u32], feature: u32) -> bool {
-        let groups = &self.plan.interactions;
+        let groups = &self.grower.plan.interactions;
         groups.is_empty()
             || path.is_empty()
             || groups.iter().any(|group| {
@@ -266,16 +224,16 @@ impl<C: Cell> Grower<'_, C> {
     }
 
     /// The cut with its gain over the node as it is, if that is enough.
-    fn worth_it(&self, grown: &Grown, fresh: &Fresh, cut: Cut) -> Option<Cut> {
-        let criterion = self.plan.criterion;
-        let alone = criterion.score(grown.nodes[fresh.node].sum, fresh.bounds);
+    fn worth_it(&self, leaf: &Leaf<'_>, cut: Cut) -> Option<Cut> {
+        let GrowPlan { criterion, min_gain, .. } = self.grower.plan;
+        let alone = criterion.score(leaf.sum, leaf.bounds);
         let gain = cut.gain - alone;
         let enough = match criterion {
-            Criterion::Newton(_) => gain > self.plan.min_gain && gain > 1e-12 * alone.abs(),
+            Criterion::Newton(_) => gain > min_gain && gain > 1e-12 * alone.abs(),
             // A cut that gains nothing by itself may make one below it that does.
             Criterion::Gini(shares) | Criterion::Entropy(shares) => {
-                let all = shares.weights(grown.total()).1;
-                gain >= self.plan.min_gain * all - 1e-12 * alone.abs()
+                let all = shares.weights(self.total).1;
+                gain >= min_gain * all - 1e-12 * alone.abs()
             }
         };
         enough.then_some(Cut { gain: gain.max(0.0), ..cut })

@@ -167,7 +167,7 @@ impl Criterion {
         &self,
         node: &Node<'_>,
         feature: usize,
-        entries: impl Iterator<Item = (usize, Sum)>,
+        entries: impl Iterator<Item = (usize, Sum)> + Clone,
     ) -> Option<Cut> {
         let Limits { bounds, direction, .. } = *node.limits;
         match self {
@@ -255,63 +255,81 @@ impl Node<'_> {
     fn best(
         &self,
         feature: usize,
-        entries: impl Iterator<Item = (usize, Sum)>,
+        entries: impl Iterator<Item = (usize, Sum)> + Clone,
         scores: impl Fn(&[Sum], &mut [f64]),
     ) -> Option<Cut> {
         let limits = self.limits;
         let (min_rows, min_second) = (limits.min_rows.max(1), limits.min_second);
         let max_rows = self.total.rows().checked_sub(min_rows)?;
         let max_second = self.total.second().checked_sub(min_second)?;
-        let mut best: Option<Cut> = None;
-        let mut lefts = [Sum::default(); BLOCK];
-        let mut places = [(0_u32, 0_u32, false); BLOCK];
-        let mut block_scores = [0.0; BLOCK];
-        let mut n = 0;
-        let mut take_best = |lefts: &[Sum], places: &[(u32, u32, bool)]| {
-            let block_scores = &mut block_scores[..lefts.len()];
-            scores(lefts, block_scores);
-            let mut highest = best.as_ref().map_or(f64::NEG_INFINITY, |best| best.gain);
-            let mut at = None;
-            for (i, &score) in block_scores.iter().enumerate() {
-                if score > highest {
-                    (highest, at) = (score, Some(i));
-                }
-            }
-            if let Some(at) = at {
-                let (below, above, missing_left) = places[at];
-                let bins = LeftBins::UpTo(below as usize, above as usize);
-                best = Some(Cut { gain: highest, feature, bins, missing_left, left: lefts[at] });
-            }
-        };
         // What is missing on the right, and on the left.
-        let sides = [(false, Sum::default()), (true, self.missing)];
+        let sides = [Sum::default(), self.missing];
         let sides = &sides[..if self.missing.rows() > 0 { 2 } else { 1 }];
-        let mut left = Sum::default();
-        let mut below = 0;
-        let behind_all = sides[1..].iter().map(|_| (usize::MAX, self.missing));
-        for (bin, sum) in entries.chain(behind_all) {
-            let (bin, occurs) = (bin as u32, sum.rows() > 0);
-            let between = occurs & (left.rows() > 0);
-            for &(missing_left, missing) in sides {
-                // Written in any case, and kept where it may be: no branch to guess.
-                let left = left.plus(missing);
-                let enough = (left.rows() >= min_rows) & (left.rows() <= max_rows);
-                let weighs = (left.second() >= min_second) & (left.second() <= max_second);
-                (lefts[n], places[n]) = (left, (below, bin, missing_left));
-                n += usize::from(between & enough & weighs);
-                if n == BLOCK {
-                    take_best(&lefts, &places);
-                    n = 0;
+        let mut best = [Found::default(); 2];
+        let (mut lefts, mut with_missing) = ([Sum::default(); BLOCK], [Sum::default(); BLOCK]);
+        let mut block_scores = [0.0; BLOCK];
+        let (mut rest, mut left) = (entries.clone(), Sum::default());
+        for start in (0..).step_by(BLOCK) {
+            let mut n = 0;
+            for (to, (_, sum)) in lefts.iter_mut().zip(&mut rest) {
+                left = left.plus(sum);
+                *to = left;
+                n += 1;
+            }
+            let lefts = &lefts[..n];
+            for (missing, best) in sides.iter().zip(&mut best) {
+                // Sums only grow, so the cuts that are allowed follow one another. Behind an empty bin a cut is the one
+                // before it again and never better, nor the first that is allowed.
+                let enough = |left: &Sum| {
+                    let all = left.plus(*missing);
+                    left.rows() > 0 && all.rows() >= min_rows && all.second() >= min_second
+                };
+                let too_much = |left: &Sum| {
+                    let all = left.plus(*missing);
+                    all.rows() > max_rows || all.second() > max_second
+                };
+                let first = lefts.partition_point(|left| !enough(left));
+                let allowed = &lefts[first..];
+                let allowed = &allowed[..allowed.partition_point(|left| !too_much(left))];
+                let with_missing = &mut with_missing[..allowed.len()];
+                with_missing.iter_mut().zip(allowed).for_each(|(to, x)| *to = x.plus(*missing));
+                let block_scores = &mut block_scores[..allowed.len()];
+                scores(with_missing, block_scores);
+                for (i, &score) in block_scores.iter().enumerate() {
+                    if score > best.score {
+                        *best = Found { score, at: start + first + i, left: with_missing[i] };
+                    }
                 }
             }
-            left = left.plus(sum);
-            below = if occurs { bin } else { below };
+            // Nothing that follows is allowed with what is missing on the right, and less on the left.
+            if n < BLOCK || left.rows() > max_rows {
+                break;
+            }
         }
-        take_best(&lefts[..n], &places[..n]);
-        let Cut { left, missing_left, .. } = *best.as_ref()?;
+        let [right, left] = best;
+        let is_left = left.score > right.score || (left.score == right.score && left.at < right.at);
+        let Found { score, at, left } = if is_left { left } else { right };
+        let mut behind = entries.skip(at);
+        let (below, _) = behind.next().filter(|_| score > f64::NEG_INFINITY)?;
+        let above = behind.find(|(_, sum)| sum.rows() > 0).map_or(usize::MAX, |(bin, _)| bin);
         let most_left = 2 * left.rows() >= self.total.rows();
-        let missing_left = if self.missing.rows() > 0 { missing_left } else { most_left };
-        best.map(|best| Cut { missing_left, ..best })
+        let missing_left = if self.missing.rows() > 0 { is_left } else { most_left };
+        Some(Cut { gain: score, feature, bins: LeftBins::UpTo(below, above), missing_left, left })
+    }
+}
+
+/// The best cut so far with what is missing on one side.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    score: f64,
+    /// The last entry that goes left.
+    at: usize,
+    left: Sum,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Found { score: f64::NEG_INFINITY, at: usize::MAX, left: Sum::default() }
     }
 }
 
