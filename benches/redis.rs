@@ -1,13 +1,13 @@
 //! Live features that processes share, beside the obvious way to share them: read an entity's hash, add, write it back.
 //!
 //! ```text
-//! cargo bench --bench redis --features redis-tokio                             on a seeded world
-//! cargo bench --bench redis --features redis-tokio -- FILE.csv[.gz] [EVENTS]   on the handbook's published transactions
+//! cargo bench --bench redis --features redis-tokio                                # a seeded world
+//! cargo bench --bench redis --features redis-tokio -- FILE.csv[.gz] [EVENTS]      # the handbook's published transactions
 //! ```
-//! Starts a redis-server of its own on a socket. First the vectors of the first EVENTS (200,000) of the file, or of all of the world, are
-//! compared with those of the engine in memory, bit for bit, for a definition with every kind of window that tiles can hold; one
-//! difference ends it. Then 40,000 events are timed, the two ways in turn, three times over: whatever else the machine does
-//! meets both. Last, as many events awaited on one connection, 64 under way at once.
+//! Starts a redis-server of its own on a socket. First the vectors of the first EVENTS (200,000) are compared with those of
+//! the engine in memory, bit for bit, for a definition with every kind of window that tiles can hold; one difference ends it.
+//! Then 40,000 events are timed, the two ways in turn, three times over: whatever else the machine does meets both. Last, as
+//! many events awaited on one connection, 64 under way at once.
 
 #[path = "../tests/redis_server/mod.rs"]
 mod redis_server;

@@ -20,7 +20,7 @@ use riskcycle::monitor::{Measurement, Metric, MetricSource, PredictionLog, Predi
 use riskcycle::registry::{ArtifactStore, ModelRegistry, RegistryLog};
 use riskcycle::serve::{FallbackCause, Prediction};
 use riskcycle::testing::{artifact_store, feature_storage, prediction_log, registry_log};
-use riskcycle::{Digest, Error, ModelRef, Seed, Signature, Timestamp, days};
+use riskcycle::{Digest, Error, ModelRef, Signature, Timestamp, days};
 
 const NOW: Timestamp = Timestamp::from_date(2026, 1, 5);
 

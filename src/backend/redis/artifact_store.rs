@@ -14,9 +14,9 @@ use crate::registry::ArtifactStore;
 /// server has memory for.
 ///
 /// # Contract
-/// As safe as the server keeps it: see [`RedisRegistryLog`](super::RedisRegistryLog). A digest is found once all its pieces are
-/// there; what a process left unfinished goes after an hour. Putting the bytes again mends content that was spoilt. The host deletes
-/// an artifact by its key, `{namespace}:artifact:digest`.
+/// As safe as the server keeps it: see [`RedisRegistryLog`](super::RedisRegistryLog). A digest is found once all its pieces
+/// are there; what a process left unfinished goes after an hour. Putting the bytes again mends content that was spoilt. The
+/// host deletes an artifact by its key, `{namespace}:artifact:digest`.
 ///
 /// # Cost
 /// A round trip for each piece, a millisecond or so on the server; what others ask comes in between. `put` reads first

@@ -1,18 +1,18 @@
 //! Live features that processes share.
 
+#[cfg(feature = "redis-tokio")]
+mod awaited;
 mod config;
 mod process;
 mod script;
-#[cfg(feature = "redis-tokio")]
-mod tokio;
 
 use std::fmt;
 
+#[cfg(feature = "redis-tokio")]
+pub use awaited::AsyncRedisOnlineFeatures;
 pub use config::RedisOnlineConfig;
 use process::{Batch, OBSERVE, Process};
 use script::Answers;
-#[cfg(feature = "redis-tokio")]
-pub use tokio::AsyncRedisOnlineFeatures;
 
 use super::pool::RedisPool;
 use crate::error::Result;
@@ -33,19 +33,21 @@ pub struct SharedObserved {
 ///
 /// # Which definitions
 /// The state is whole numbers per tile of time, to which every process adds; nothing is read to be written back. So a
-/// window has to begin and end between tiles: [`Width::Sawtooth`](crate::feature::Width::Sawtooth), calendar days or a lifetime, no delay, the
-/// asking event included or excluded; and what is made of it has to add up: counts, sums, means, standard deviations.
-/// Anything else is refused when it is bound, with the reason. Conditions, fields and formulas are as everywhere.
+/// window has to begin and end between tiles: [`Width::Sawtooth`](crate::feature::Width::Sawtooth), calendar days or a
+/// lifetime, no delay, the asking event included or excluded; and what is made of it has to add up: counts, sums, means,
+/// standard deviations. Anything else is refused when it is bound, with the reason. Conditions, fields and formulas are as
+/// everywhere.
 ///
 /// # Which numbers
-/// Where the events of an entity come in order they are those of [`OnlineFeatures`], bit for bit. Events count as they arrive: a
-/// vector sees what has arrived, in its own tile even what is later by its own time.
+/// Where the events of an entity come in order they are those of [`OnlineFeatures`](crate::feature::OnlineFeatures), bit
+/// for bit. Events count as they arrive: a vector sees what has arrived, in its own tile even what is later by its own time.
 ///
 /// # When the server is away
 /// An engine in memory has observed this process's events all the while: it answers, and the answer says so. The
-/// events wait, and are counted when the server is back. An event whose answer was lost as the server went may have been
-/// counted already; its id tells, for as long as it is [remembered](RedisOnlineConfig::remember). So it is counted twice if
-/// the server stays away for longer than that: at most one event for each call that was under way, never those that came later.
+/// events wait, and are counted when the server is back, 32 in a round trip. An event whose answer was lost as the server
+/// went may have been counted already; its id tells, for as long as it is [remembered](RedisOnlineConfig::remember). It is
+/// counted twice if the server stays away for longer than that: only what was under way, an event for each call and those
+/// that were sent along with it, never what came later.
 ///
 /// # Concurrency
 /// Share it by reference; the pool's connections bound how many events are under way at once. Hosts on tokio that await their
@@ -78,9 +80,9 @@ impl<E> RedisOnlineFeatures<E> {
     /// Writes the features of an event into `out` as they stand, and counts the event. Its label is never read.
     ///
     /// # Errors
-    /// `SchemaMismatch` if `out` does not have one place per feature; those of the engine in memory, if it is to
-    /// reject late events; `Corrupt` for keys that hold something else. A server that is away, slow or full is no error: the answer
-    /// says that it is [`degraded`](SharedObserved::degraded).
+    /// `SchemaMismatch` if `out` does not have one place per feature; those of the engine in memory, if it is to reject late
+    /// events; `Corrupt` for keys that hold something else. A server that is away, slow or full is no error: the answer says
+    /// that it is [`degraded`](SharedObserved::degraded).
     pub fn observe(&self, event: &E, out: &mut [f64]) -> Result<SharedObserved> {
         let (observed, batch) = self.process.observe(event, out)?;
         let answers = self.send(&batch);

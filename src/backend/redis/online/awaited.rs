@@ -1,4 +1,4 @@
-//! The same for hosts on tokio.
+//! Live features that processes share, awaited.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -44,7 +44,8 @@ pub struct AsyncRedisOnlineFeatures<E> {
 }
 
 impl<E> AsyncRedisOnlineFeatures<E> {
-    /// The state of a definition in the pool's namespace, on a connection of its own to the pool's server that is made as it is needed.
+    /// The state of a definition in the pool's namespace, on a connection of its own to the pool's server, which is made when
+    /// it is needed.
     ///
     /// # Errors
     /// As [`RedisOnlineFeatures::new`](super::RedisOnlineFeatures::new); `InvalidConfig` outside a runtime of tokio.
