@@ -10,7 +10,7 @@
 //! | `prediction counts:model@version:hour` | hash | what was answered in an hour |
 //! | `alerts` | sorted set | changes of alerts by their moments |
 //! | `snapshots` | hash | snapshots by name |
-//! | `online:definition:source:entity` | hash | an entity's tiles: `series:tile:counter` |
+//! | `online:definition:source:entity` | hash | an entity's tiles: `series:tile:counter`; how many were `kept` |
 //! | `online:definition:event:id` | string | an event that was counted, for as long as it is remembered |
 
 mod alert_history;

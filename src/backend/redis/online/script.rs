@@ -8,7 +8,8 @@ use super::config::RedisOnlineConfig;
 use crate::error::{Error, Result};
 use crate::feature::TileVisit;
 
-/// Counts an event once: 1 if it was not there before, else 0.
+/// Counts an event once: 1 if it was not there before, else 0. Tiles of no use go when there are a quarter and some more
+/// than were kept the last time: to look for them with each new tile took most of the script's time.
 ///
 /// KEYS: the event, then one hash per source. ARGV: milliseconds to remember the event and to keep hashes; per source: number
 /// of counters to add to, their names and what to add; number of series, the oldest tile of each that is needed.
@@ -28,12 +29,14 @@ pub(super) static OBSERVE: LazyLock<Script> = LazyLock::new(|| {
             if n > 0 then redis.call('PEXPIRE', key, ARGV[2]) end
             next = next + 2 * n + 1
             local n_series = tonumber(ARGV[next])
-            if fresh then
+            local kept = fresh and tonumber(redis.call('HGET', key, 'kept') or 0)
+            if kept and redis.call('HLEN', key) > kept + kept / 4 + 16 then
                 for _, field in ipairs(redis.call('HKEYS', key)) do
                     local series, tile = field:match('^(%d+):(-?%d+):')
                     local oldest = series and ARGV[next + 1 + tonumber(series)]
                     if oldest and tonumber(tile) < tonumber(oldest) then redis.call('HDEL', key, field) end
                 end
+                redis.call('HSET', key, 'kept', redis.call('HLEN', key))
             end
             next = next + n_series + 1
         end
@@ -105,7 +108,11 @@ pub(super) fn decode_new(answer: Value) -> Result<bool> {
 /// Whether an event was new, and its counters.
 pub(super) fn decode_counted(new: Result<Value>, counters: Vec<Result<Value>>) -> Result<Counted> {
     let new = new.and_then(decode_new)?;
-    let counters = counters.into_iter().map(|answer| answer.and_then(decode));
+    let counters = counters.into_iter().map(|answer| {
+        let mut counters: Vec<(String, i64)> = answer.and_then(decode)?;
+        counters.retain(|(name, _)| name != "kept");
+        Ok(counters)
+    });
     Ok(Counted { new, counters: counters.collect::<Result<_>>()? })
 }
 
