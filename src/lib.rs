@@ -51,7 +51,8 @@
 //! | `tracing` | | predictions and alerts as events of `tracing` |
 //! | `tz` | | days and hours of IANA time zones, the database compiled in (chrono-tz) |
 //! | `redb` | | features, registry, artifacts, predictions and snapshots in one file (redb, serde_json) |
-//! | `redis` | | the same but artifacts, alert history and live features, shared by processes (redis, serde_json) |
+//! | `redis` | | the same, alert history and live features, shared by processes (redis, serde_json) |
+//! | `redis-tokio` | | shared live features that hosts on tokio await (redis, tokio) |
 //! | `http` | | a model service as routes of axum, with an OpenAPI document (axum, tokio, serde_json) |
 //! | `testing` | | conformance suites, the seeded transaction world, the Fraud Detection Handbook's definitions (rand) |
 //! | `full` | | all of the above |

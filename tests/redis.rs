@@ -4,47 +4,32 @@
 mod redis_server;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use redis_server::RedisServer;
 use riskcycle::alert::{AlertConfig, AlertEngine, AlertRule, Comparison};
 use riskcycle::backend::{
-    RedisAlertHistory, RedisConfig, RedisFeatureStorage, RedisOnlineConfig, RedisOnlineFeatures,
-    RedisPool, RedisPredictionLog, RedisRegistryLog, RedisSnapshots,
+    RedisAlertHistory, RedisArtifactStore, RedisConfig, RedisFeatureStorage, RedisPool,
+    RedisPredictionLog, RedisRegistryLog, RedisSnapshots,
 };
 use riskcycle::evaluate::Decision;
 use riskcycle::feature::store::{
     FeatureDocumentation, FeatureQuery, FeatureRef, FeatureSemantics, FeatureStorage, FeatureStore,
 };
-use riskcycle::feature::{Aggregate, Current, FeatureSet, Observed, OnlineConfig, Width};
 use riskcycle::monitor::{Measurement, Metric, MetricSource, PredictionLog, PredictionLogConfig};
-use riskcycle::registry::{ModelRegistry, RegistryLog};
+use riskcycle::registry::{ArtifactStore, ModelRegistry, RegistryLog};
 use riskcycle::serve::{FallbackCause, Prediction};
-use riskcycle::testing::handbook::{self, Transaction};
-use riskcycle::testing::{World, feature_storage, online_features, prediction_log, registry_log};
-use riskcycle::{Digest, Error, ModelRef, Seed, Signature, Timestamp, days};
+use riskcycle::testing::{artifact_store, feature_storage, prediction_log, registry_log};
+use riskcycle::{Digest, Error, ModelRef, Signature, Timestamp, days};
 
 const NOW: Timestamp = Timestamp::from_date(2026, 1, 5);
 
-/// Namespaces of one server that nobody has used.
-fn namespaces(server: &RedisServer) -> impl Fn() -> RedisPool {
-    let next = AtomicU32::new(0);
-    move || server.pool(&format!("test {}", next.fetch_add(1, Ordering::Relaxed)))
-}
-
-/// A connection beside the pool's, to look and to meddle.
-fn beside(config: &RedisConfig) -> redis::Connection {
-    redis::Client::open(config.url.as_str()).unwrap().get_connection().unwrap()
-}
-
 /// Feature `a` in a store, and a connection to meddle with.
 fn with_one_feature(server: &RedisServer) -> (RedisPool, FeatureStore, redis::Connection) {
-    let config = server.config("test");
-    let pool = RedisPool::new(config.clone()).unwrap();
+    let pool = server.pool("test");
     let store = store(&pool);
     register(&store, "a").unwrap();
-    (pool, store, beside(&config))
+    (pool, store, server.connection())
 }
 
 fn sign(reason: &str) -> Signature<'_> {
@@ -79,80 +64,31 @@ fn prediction(id: u64, second: i64) -> Prediction {
 #[test]
 fn features_are_kept_by_the_contract() {
     let Some(server) = RedisServer::start() else { return };
-    let pools = namespaces(&server);
-    feature_storage::all(|| RedisFeatureStorage::new(&pools()));
+    feature_storage::all(|| RedisFeatureStorage::new(&server.fresh()));
 }
 
 #[test]
 fn the_registry_log_is_kept_by_the_contract() {
     let Some(server) = RedisServer::start() else { return };
-    let pools = namespaces(&server);
-    registry_log::all(|| RedisRegistryLog::new(&pools()));
+    registry_log::all(|| RedisRegistryLog::new(&server.fresh()));
+}
+
+#[test]
+fn artifacts_are_kept_by_the_contract() {
+    let Some(server) = RedisServer::start() else { return };
+    artifact_store::all(|| RedisArtifactStore::new(&server.fresh()));
 }
 
 #[test]
 fn predictions_are_kept_by_the_contract() {
     let Some(server) = RedisServer::start() else { return };
-    let pools = namespaces(&server);
-    prediction_log::all(|config| RedisPredictionLog::new(&pools(), config).unwrap());
-}
-
-#[test]
-fn live_features_are_those_of_one_engine_in_memory() {
-    let Some(server) = RedisServer::start() else { return };
-    let pools = namespaces(&server);
-    online_features::all(|plan| {
-        // Two processes, in turn: neither has seen all events.
-        let pool = pools();
-        let open = || RedisOnlineFeatures::new(&pool, plan, RedisOnlineConfig::default()).unwrap();
-        let (one, two) = (open(), open());
-        let mut n = 0;
-        move |event, out| {
-            n += 1;
-            let shared = if n % 3 == 0 { &one } else { &two }.observe(event, out).unwrap();
-            assert!(!shared.degraded, "the server answers");
-            shared.observed
-        }
-    });
-}
-
-#[test]
-fn what_tiles_cannot_hold_is_refused_with_the_reason() {
-    let Some(server) = RedisServer::start() else { return };
-    let refused = |set: FeatureSet| {
-        let plan = set.bind(&handbook::events()).unwrap();
-        let pool = server.pool("refused");
-        RedisOnlineFeatures::new(&pool, &plan, RedisOnlineConfig::default())
-            .unwrap_err()
-            .to_string()
-    };
-    let about = Width::Sawtooth { width: days(7), hop: days(1) };
-    let of =
-        |list: fn(riskcycle::feature::EntityFeatures) -> riskcycle::feature::EntityFeatures| {
-            FeatureSet::builder("set")
-                .entity("customer", |c| {
-                    list(c.window(Width::Sawtooth { width: days(7), hop: days(1) }))
-                })
-                .build()
-                .unwrap()
-        };
-    let exact = FeatureSet::builder("set").entity("customer", |c| c.windows([days(7)]).count("n"));
-    assert!(refused(exact.build().unwrap()).contains("n_7d: an exact width begins inside a tile"));
-    assert!(refused(of(|c| c.delay(days(1)).count("n"))).contains("with a delay"));
-    assert!(refused(of(|c| c.current(Current::StrictPast).count("n"))).contains("one moment"));
-    assert!(refused(of(|c| c.distinct("d", "terminal"))).contains("add up"));
-    let labels = riskcycle::feature::Labels::AsArrived { mature_after: Duration::ZERO };
-    let rate = Aggregate::Rate { label: "fraud".into(), labels };
-    let rate =
-        FeatureSet::builder("set").entity("customer", |c| c.window(about).aggregate("r", rate));
-    assert!(refused(rate.build().unwrap()).contains("a label comes later"));
+    prediction_log::all(|config| RedisPredictionLog::new(&server.fresh(), config).unwrap());
 }
 
 #[test]
 fn the_indexes_of_a_feature_are_exact_after_every_change() {
     let Some(server) = RedisServer::start() else { return };
-    let config = server.config("test");
-    let store = store(&RedisPool::new(config.clone()).unwrap());
+    let store = store(&server.pool("test"));
     let first = store.register(
         "n",
         documentation(&["card", "night"]),
@@ -161,7 +97,7 @@ fn the_indexes_of_a_feature_are_exact_after_every_change() {
     );
     let first = first.unwrap();
     store.document(&first.feature, 1, documentation(&["card", "day"]), sign("better")).unwrap();
-    let mut connection = beside(&config);
+    let mut connection = server.connection();
     let mut keys: Vec<String> = redis::cmd("KEYS").arg("*index*").query(&mut connection).unwrap();
     keys.sort();
     let index = |name: &str| format!("{{test}}:features:index:{name}");
@@ -197,6 +133,46 @@ fn a_list_of_many_goes_through_every_page() {
     assert_eq!(ids, ["f099", "f199", "f299", "f399"]);
     let rest = store.list(&FeatureQuery { after: Some(page[3].feature.clone()), ..rare }).unwrap();
     assert_eq!(rest.len(), 2);
+}
+
+#[test]
+fn an_artifact_of_many_pieces_is_there_whole_or_not_at_all() {
+    let Some(server) = RedisServer::start() else { return };
+    let store = RedisArtifactStore::new(&server.pool("test"));
+    let long: Vec<u8> = (0..7_u32 << 20).map(|i| (i.wrapping_mul(i) >> 11) as u8).collect();
+    let digest = Digest::of(&long);
+    let key = format!("{{test}}:artifact:{digest}");
+    let mut meddler = server.connection();
+    let memory: String = redis::cmd("INFO").arg("memory").query(&mut meddler).unwrap();
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    let room = used.trim().parse::<u64>().unwrap() + (5 << 20); // for some of the pieces
+    let mut limit = |bytes: u64| {
+        redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes).exec(&mut meddler).unwrap()
+    };
+    limit(room);
+    let error = store.put(&long).unwrap_err();
+    assert!(
+        matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull),
+        "{error}"
+    );
+    limit(0);
+    assert!(store.get(&digest).unwrap_err().is_not_found());
+    let mut ask = |call: &[&str]| -> i64 {
+        redis::cmd(call[0]).arg(&key).arg(&call[1..]).query(&mut meddler).unwrap()
+    };
+    let n_pieces = ask(&["HLEN"]);
+    assert!((1..7).contains(&n_pieces), "{n_pieces} pieces");
+    assert!(ask(&["PTTL"]) > 0, "what is not finished stays for ever");
+    assert_eq!(store.put(&long).unwrap(), digest);
+    assert!(store.get(&digest).unwrap() == long);
+    assert_eq!(ask(&["PTTL"]), -1, "what is finished goes one day");
+    for spoil in [&["HSET", "3", "other"][..], &["HDEL", "5"], &["HSET", "pieces", "9"]] {
+        ask(spoil);
+        let error = store.get(&digest).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert_eq!(store.put(&long).unwrap(), digest, "it is not mended");
+        assert!(store.get(&digest).unwrap() == long);
+    }
 }
 
 #[test]
@@ -404,14 +380,12 @@ fn something_else_under_a_key_is_corrupt_and_changes_nothing() {
     foreign(log.recent(&model(), 10).unwrap_err());
     put("{test}:alerts");
     foreign(RedisAlertHistory::new(&pool, 9).unwrap().between(NOW..NOW, 1).unwrap_err());
+    put(&format!("{{test}}:artifact:{}", Digest::of(b"x")));
+    let artifacts = RedisArtifactStore::new(&pool);
+    foreign(artifacts.get(&Digest::of(b"x")).unwrap_err());
+    foreign(artifacts.put(b"x").unwrap_err());
     put("{test}:snapshots");
     foreign(RedisSnapshots::new(&pool).get("x").unwrap_err());
-    let plan = online_features::definition().bind(&handbook::events()).unwrap();
-    let online = RedisOnlineFeatures::new(&pool, &plan, RedisOnlineConfig::default()).unwrap();
-    let prefix = format!("{{test}}:online:{}:", plan.set().fingerprint().short());
-    put(&format!("{prefix}0:1"));
-    let mut row = vec![0.0; plan.schema().n_features()];
-    foreign(online.observe(&transaction(1, 0), &mut row).unwrap_err());
 }
 
 #[test]
@@ -440,94 +414,6 @@ fn a_full_server_refuses_writes_and_answers_reads() {
     assert_eq!(log.lost(), 0);
 }
 
-fn transaction(id: u64, second: i64) -> Transaction {
-    let at = Timestamp::from_seconds(second);
-    Transaction { id, at, customer: 1, terminal: 1, cents: 100, fraud: false }
-}
-
-#[test]
-fn scoring_goes_on_from_memory_while_the_server_is_away_and_says_so() {
-    let Some(mut server) = RedisServer::start() else { return };
-    let pool = server.pool("test");
-    let plan = online_features::definition().bind(&handbook::events()).unwrap();
-    let world = World { customers: 8, terminals: 600, days: 20, ..World::default() };
-    let events = world.transactions(Seed(3)).unwrap();
-    assert!(events.len() > 100);
-    let pause = Duration::from_millis(50);
-    let config = RedisOnlineConfig { pause, ..RedisOnlineConfig::default() };
-    let shared = RedisOnlineFeatures::new(&pool, &plan, config).unwrap();
-    let memory = plan.online(OnlineConfig::default()).unwrap();
-    let names = plan.schema().n_features();
-    let (mut row, mut expected) = (vec![0.0; names], vec![0.0; names]);
-    let (first, rest) = events.split_at(events.len() / 3);
-    let (second, third) = rest.split_at(rest.len() / 2);
-    let bits = |row: &[f64]| row.iter().map(|value| value.to_bits()).collect::<Vec<u64>>();
-    let mut observe = |part: &[Transaction], degraded: bool| {
-        for event in part {
-            memory.observe(event, &mut expected).unwrap();
-            let seen = shared.observe(event, &mut row).unwrap();
-            assert_eq!((seen.observed, seen.degraded), (Observed::New, degraded));
-            assert_eq!(bits(&row), bits(&expected));
-        }
-    };
-    observe(first, false);
-    server.stop();
-    let begun = Instant::now();
-    observe(second, true);
-    assert!(begun.elapsed() < Duration::from_secs(5), "each event waits for the server");
-    assert_eq!(shared.waiting(), second.len());
-    server.run();
-    assert_eq!(shared.flush().unwrap(), 0);
-    observe(third, false);
-    assert_eq!((shared.waiting(), shared.lost()), (0, 0));
-    // Another process, which has nothing in memory, sees all of it.
-    let other = RedisOnlineFeatures::new(&pool, &plan, RedisOnlineConfig::default()).unwrap();
-    let last = events.last().unwrap();
-    let next = Transaction { id: last.id + 1, ..*last };
-    memory.observe(&next, &mut expected).unwrap();
-    assert!(!other.observe(&next, &mut row).unwrap().degraded);
-    assert_eq!(bits(&row), bits(&expected));
-}
-
-#[test]
-fn events_that_wait_make_room_for_later_ones_and_are_counted() {
-    let config = RedisConfig::new("redis+unix:///nowhere/at/all");
-    let pool = RedisPool::new(config).unwrap();
-    assert!(pool.ping().unwrap_err().is_retryable());
-    let plan = online_features::definition().bind(&handbook::events()).unwrap();
-    let config = RedisOnlineConfig { max_waiting: 3, ..RedisOnlineConfig::default() };
-    let shared = RedisOnlineFeatures::new(&pool, &plan, config).unwrap();
-    let mut row = vec![0.0; plan.schema().n_features()];
-    for id in 0..5 {
-        assert!(shared.observe(&transaction(id, id as i64), &mut row).unwrap().degraded);
-    }
-    assert_eq!((shared.waiting(), shared.lost()), (3, 2));
-    assert_eq!(shared.flush().unwrap(), 3);
-    assert!(shared.observe(&transaction(9, 9), &mut row[1..]).is_err());
-}
-
-#[test]
-fn old_tiles_go_when_new_ones_come() {
-    let Some(server) = RedisServer::start() else { return };
-    let config = server.config("test");
-    let pool = RedisPool::new(config.clone()).unwrap();
-    let set = FeatureSet::builder("set").entity("customer", |c| {
-        c.window(Width::Sawtooth { width: days(2), hop: days(1) }).count("n").sum("sum", "amount")
-    });
-    let plan = set.build().unwrap().bind(&handbook::events()).unwrap();
-    let lateness = RedisOnlineConfig { lateness: Duration::ZERO, ..RedisOnlineConfig::default() };
-    let shared = RedisOnlineFeatures::new(&pool, &plan, lateness).unwrap();
-    let mut row = [0.0; 2];
-    for day in 0..50 {
-        shared.observe(&transaction(day, day as i64 * 86_400 + 1), &mut row).unwrap();
-    }
-    assert_eq!(row, [2.0, 2.0]);
-    let key = format!("{{test}}:online:{}:0:1", plan.set().fingerprint().short());
-    let n: usize = redis::cmd("HLEN").arg(key).query(&mut beside(&config)).unwrap();
-    // Three days are within the window of the last event, each with a number and an amount.
-    assert_eq!(n, 6);
-}
-
 #[test]
 fn secrets_are_not_shown() {
     let config = RedisConfig::new("redis://anna:s3cret@127.0.0.1:1/0");
@@ -545,6 +431,8 @@ fn secrets_are_not_shown() {
         assert!(matches!(RedisPool::new(config), Err(Error::InvalidConfig { .. })));
     };
     bad(|config| config.url = "http://127.0.0.1/".into());
+    let error = RedisPool::new(RedisConfig::new("rediss://127.0.0.1/")).unwrap_err();
+    assert!(error.to_string().contains("there is no TLS"), "{error}");
     bad(|config| config.namespace = "a}b".into());
     bad(|config| config.response_timeout = Duration::ZERO);
     bad(|config| config.max_connections = 0);

@@ -24,11 +24,13 @@ pub use self::redb::{
     RedbArtifactStore, RedbDatabase, RedbFeatureStorage, RedbPredictionLog, RedbRegistryLog,
     RedbSnapshots,
 };
+#[cfg(feature = "redis-tokio")]
+pub use self::redis::AsyncRedisOnlineFeatures;
 #[cfg(feature = "redis")]
 pub use self::redis::{
-    PredictionSummary, RedisAlertHistory, RedisConfig, RedisFeatureStorage, RedisOnlineConfig,
-    RedisOnlineFeatures, RedisPool, RedisPredictionLog, RedisRegistryLog, RedisSnapshots,
-    SharedObserved,
+    PredictionSummary, RedisAlertHistory, RedisArtifactStore, RedisConfig, RedisFeatureStorage,
+    RedisOnlineConfig, RedisOnlineFeatures, RedisPool, RedisPredictionLog, RedisRegistryLog,
+    RedisSnapshots, SharedObserved,
 };
 #[cfg(feature = "email")]
 pub use email::{EmailConfig, EmailSink, EmailTls};

@@ -64,7 +64,7 @@ impl RedisServer {
     }
 
     /// Sends the process a signal by its name.
-    #[allow(dead_code)] // the bench has no use for it
+    #[allow(dead_code)] // not all that start a server have a use for it
     pub(crate) fn signal(&self, name: &str) {
         let id = self.process.as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
@@ -77,6 +77,19 @@ impl RedisServer {
 
     pub(crate) fn pool(&self, namespace: &str) -> RedisPool {
         RedisPool::new(self.config(namespace)).unwrap()
+    }
+
+    /// A namespace that nobody has used.
+    #[allow(dead_code)] // as above
+    pub(crate) fn fresh(&self) -> RedisPool {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        self.pool(&format!("fresh {}", COUNTER.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A connection beside the pools', to look and to meddle.
+    #[allow(dead_code)] // as above
+    pub(crate) fn connection(&self) -> redis::Connection {
+        redis::Client::open(self.config("any").url.as_str()).unwrap().get_connection().unwrap()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 #[serde(deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://user:password@host:6379/0`, or `redis+unix:///path/to/socket`. Messages show the host only. There is no TLS:
-    /// `rediss://` is refused.
+    /// `rediss://` is refused; where the network is not trusted, a proxy such as stunnel beside the process speaks it.
     pub url: String,
     /// What all keys begin with, in braces: `{riskcycle}:…`. A cluster thus keeps them on one node, as scripts need it.
     #[serde(default = "riskcycle")]
@@ -54,6 +54,9 @@ impl RedisConfig {
 
     pub(super) fn check(&self) -> Result<()> {
         let reason = match self {
+            _ if self.url.starts_with("rediss:") || self.url.starts_with("valkeys:") => {
+                "there is no TLS; a proxy beside the process may speak it"
+            }
             _ if self.namespace.is_empty() || self.namespace.contains(['{', '}']) => {
                 "the namespace needs a name without braces"
             }

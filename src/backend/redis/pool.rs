@@ -5,10 +5,11 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{Connection, RedisResult};
 
 use super::config::RedisConfig;
-use crate::error::{Error, Result};
+use super::server::{Server, is_answer};
+use crate::error::Result;
 
 /// A connection that has been idle for longer is asked whether it still is one.
 const CHECK_AFTER: Duration = Duration::from_secs(1);
@@ -23,15 +24,14 @@ const CHECK_AFTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Of everything that uses it: `Io` for a server that is away, slow, full, starting or refuses the login,
-/// [retryable](Error::is_retryable) but for the login; `Corrupt` for keys that hold something else.
+/// [retryable](crate::Error::is_retryable) but for the login; `Corrupt` for keys that hold something else.
 #[derive(Clone)]
 pub struct RedisPool {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    config: RedisConfig,
-    client: Client,
+    server: Server,
     connections: Mutex<Connections>,
     freed: Condvar,
 }
@@ -49,12 +49,9 @@ impl RedisPool {
     /// # Errors
     /// `InvalidConfig` for a URL that cannot be one, no time, no connection or no namespace.
     pub fn new(config: RedisConfig) -> Result<Self> {
-        config.check()?;
-        // The error may quote the URL.
-        let client = Client::open(config.url.as_str())
-            .map_err(|error| Error::config("redis", format!("the URL: {}", error.category())))?;
+        let server = Server::new(config)?;
         let (connections, freed) = (Mutex::default(), Condvar::new());
-        Ok(RedisPool { shared: Arc::new(Shared { config, client, connections, freed }) })
+        Ok(RedisPool { shared: Arc::new(Shared { server, connections, freed }) })
     }
 
     /// Asks the server whether it is there.
@@ -67,10 +64,14 @@ impl RedisPool {
 
     /// The name of a key, all parts of it.
     pub(super) fn key(&self, parts: impl fmt::Display) -> String {
-        format!("{{{}}}:{parts}", self.shared.config.namespace)
+        self.shared.server.key(parts)
     }
 
-    /// Runs what changes nothing, a second time if the connection broke.
+    pub(super) fn server(&self) -> &Server {
+        &self.shared.server
+    }
+
+    /// Runs what changes nothing, or nothing more the second time: once more if the connection broke.
     pub(super) fn read<T>(
         &self,
         action: &str,
@@ -80,7 +81,7 @@ impl RedisPool {
             Err(error) if error.is_connection_dropped() => self.once(&work),
             done => done,
         }
-        .map_err(|error| self.failed(action, error))
+        .map_err(|error| self.shared.server.failed(action, error))
     }
 
     /// Runs what changes something, once.
@@ -89,7 +90,7 @@ impl RedisPool {
         action: &str,
         work: impl FnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T> {
-        self.once(work).map_err(|error| self.failed(action, error))
+        self.once(work).map_err(|error| self.shared.server.failed(action, error))
     }
 
     fn once<T>(&self, work: impl FnOnce(&mut Connection) -> RedisResult<T>) -> RedisResult<T> {
@@ -104,60 +105,12 @@ impl RedisPool {
         }
         done
     }
-
-    fn failed(&self, action: &str, error: RedisError) -> Error {
-        use io::ErrorKind::{
-            ConnectionAborted, ConnectionRefused, Other, PermissionDenied, ResourceBusy,
-            StorageFull, TimedOut,
-        };
-        let server = format!("redis at {}", self.shared.client.get_connection_info().addr());
-        let code = code(&error);
-        let kind = match (error.kind(), code.as_deref()) {
-            (ErrorKind::UnexpectedReturnType | ErrorKind::Parse, _) | (_, Some("WRONGTYPE")) => {
-                return Error::corrupt(server, format!("cannot {action}: {error}"));
-            }
-            (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => {
-                PermissionDenied
-            }
-            (_, Some("OOM")) => StorageFull,
-            (
-                ErrorKind::Server(
-                    ServerErrorKind::BusyLoading
-                    | ServerErrorKind::TryAgain
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::ClusterDown
-                    | ServerErrorKind::ReadOnly,
-                ),
-                _,
-            )
-            | (_, Some("BUSY" | "MISCONF")) => ResourceBusy,
-            _ if error.is_timeout() => TimedOut,
-            _ if error.is_connection_refusal() => ConnectionRefused,
-            _ if error.is_io_error() => ConnectionAborted,
-            _ => Other,
-        };
-        Error::io(action, server, io::Error::new(kind, error.to_string()))
-    }
-}
-
-/// The server's word for what is wrong, of the first command of several that failed.
-fn code(error: &RedisError) -> Option<String> {
-    let of_first = || {
-        let errors = error.clone().into_server_errors()?;
-        errors.first().map(|(_, error)| error.code().to_owned())
-    };
-    error.code().map(str::to_owned).or_else(of_first)
-}
-
-/// Whether the server has said it, and the connection is as good as before.
-fn is_answer(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::UnexpectedReturnType || code(error).is_some()
 }
 
 impl Shared {
     /// A connection that counts as in use: an idle one, or a new one while there may be more.
     fn connect(&self) -> RedisResult<Connection> {
-        let timeout = self.config.response_timeout;
+        let timeout = self.server.config.response_timeout;
         let until = Instant::now() + timeout;
         let mut connections = self.connections();
         loop {
@@ -170,7 +123,7 @@ impl Shared {
                 }
                 return self.open();
             }
-            if connections.n_open < self.config.max_connections {
+            if connections.n_open < self.server.config.max_connections {
                 connections.n_open += 1;
                 drop(connections);
                 return self.open();
@@ -187,10 +140,11 @@ impl Shared {
 
     /// A new connection in a place that is counted already; the place is given up if there is none.
     fn open(&self) -> RedisResult<Connection> {
-        let opened = self.client.get_connection_with_timeout(self.config.connect_timeout);
+        let Server { client, config } = &self.server;
+        let opened = client.get_connection_with_timeout(config.connect_timeout);
         let opened = opened.and_then(|connection| {
-            connection.set_read_timeout(Some(self.config.response_timeout))?;
-            connection.set_write_timeout(Some(self.config.response_timeout))?;
+            connection.set_read_timeout(Some(config.response_timeout))?;
+            connection.set_write_timeout(Some(config.response_timeout))?;
             Ok(connection)
         });
         if opened.is_err() {
@@ -237,6 +191,6 @@ impl Drop for Place<'_> {
 
 impl fmt::Debug for RedisPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RedisPool").field(&self.shared.config).finish()
+        f.debug_tuple("RedisPool").field(&self.shared.server.config).finish()
     }
 }
