@@ -137,7 +137,7 @@ impl Fleet {
 
     fn merge(&self, one: &Counted, two: &Counted) -> Counted {
         let mut service = ServiceStats::from_bytes(&one.service).unwrap();
-        service.merge(&ServiceStats::from_bytes(&two.service).unwrap());
+        service.merge(&ServiceStats::from_bytes(&two.service).unwrap()).unwrap();
         let mut monitor = MonitorCounts::from_bytes(&one.monitor).unwrap();
         monitor.merge(&MonitorCounts::from_bytes(&two.monitor).unwrap()).unwrap();
         let mut drift = DriftCounts::from_bytes(&one.drift).unwrap();
