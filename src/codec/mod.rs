@@ -99,9 +99,10 @@ pub(crate) fn unseal<'a>(
     Ok(Reader::new(what, rest))
 }
 
-/// Appends a block behind its length as a `u32`.
+/// Appends a block behind its length as a `u32`. The length of one beyond 4 GiB does not fit, and what is written of it is
+/// refused when it is read: whoever keeps an artifact reads it first.
 pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
-    let length = u32::try_from(block.len()).expect("a block is a record of at most some megabytes");
+    let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
     bytes.extend(length.to_le_bytes());
     bytes.extend(block);
 }

@@ -238,7 +238,7 @@ fn watch(profile: Arc<ReferenceProfile>) {
     let Ok(window) = DriftWindow::new(profile.clone(), DriftConfig::default()) else { return };
     for value in [f64::NAN, 0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY, -1e300] {
         let _ = window.observe_row(&vec![value; width], None);
-        let _ = window.observe_score(0.5, None);
+        let _ = window.observe_score(Some(0.5), None);
     }
     let counts = window.take(Timestamp::default(), LATER);
     let _ = counts.report(&profile, &DriftConfig::default());
