@@ -95,7 +95,36 @@ fn middle(bucket: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn counts_are_conserved_and_quantiles_rise_to_the_largest(
+            nanos in prop::collection::vec(prop_oneof![0..20_000_u64, any::<u64>()], 1..200),
+            cut in 0..200_usize,
+        ) {
+            let of = |nanos: &[u64]| {
+                let mut histogram = LatencyHistogram::default();
+                nanos.iter().for_each(|nanos| histogram.record(*nanos));
+                histogram
+            };
+            let (one, two) = nanos.split_at(cut % nanos.len());
+            let mut both = of(one);
+            both.merge(&of(two));
+            prop_assert_eq!(&both, &of(&nanos));
+            prop_assert_eq!(both.counts().iter().sum::<u64>(), both.count());
+            prop_assert_eq!(both.count(), nanos.len() as u64);
+            let quantiles: Vec<u64> =
+                (0..=50).map(|i| both.quantile(f64::from(i) / 50.0).unwrap()).collect();
+            prop_assert!(quantiles.is_sorted(), "{:?}", quantiles);
+            prop_assert!(quantiles[50] <= both.max());
+            prop_assert_eq!(both.max(), nanos.iter().copied().max().unwrap());
+        }
+    }
 
     #[test]
     fn quantiles_stay_within_a_sixteenth() {

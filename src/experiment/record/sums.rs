@@ -1,8 +1,8 @@
 //! What is counted per phase and arm: sums in whole numbers.
 
 use super::score::{self, N_BANDS, N_BINS};
-use crate::evaluate::Costs;
 use crate::codec::{MOST_SUMMED, total};
+use crate::evaluate::Costs;
 use crate::stats::LatencyHistogram;
 
 /// Variance buckets: units fall into one of them by hash, and a bucket counts as a cluster.

@@ -147,11 +147,8 @@ pub fn state(bytes: &[u8]) {
                 let config = RecorderConfig { requests: 64, units: 64, days: 40 };
                 let mut statistics = ExperimentStatistics::new(&EXPERIMENT, config).unwrap();
                 expose(&mut statistics, &token, bytes[0] & 1 == 1);
-                let read = ExperimentStatistics::from_bytes(
-                    &EXPERIMENT,
-                    config,
-                    &statistics.to_bytes(),
-                );
+                let read =
+                    ExperimentStatistics::from_bytes(&EXPERIMENT, config, &statistics.to_bytes());
                 let _ = EXPERIMENT.report(&read.expect("what was counted reads again"), LATER);
             }
         }
