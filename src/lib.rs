@@ -31,7 +31,8 @@
 //!   data, seed and version give the same bytes, whatever the number of threads.
 //! - What counts merges across processes, by `to_bytes`, `from_bytes` and `merge`: in any order and grouping the same bits as
 //!   of one process. [`ServiceStats`](serve::ServiceStats), [`MonitorCounts`](monitor::MonitorCounts),
-//!   [`DriftCounts`](drift::DriftCounts), [`ExperimentStatistics`](experiment::ExperimentStatistics).
+//!   [`DriftCounts`](drift::DriftCounts), [`ExperimentStatistics`](experiment::ExperimentStatistics). More
+//!   than 2⁶⁰ in all is refused, in bytes and where sets of counts merge.
 //! - An [`Error`] means that machinery failed or the caller is wrong. Missing values, drift, a gate that does not pass
 //!   are data.
 //!

@@ -359,6 +359,8 @@ fn what_is_above_a_limit_is_refused_with_the_limit() {
     assert!(
         limited(LoadLimits { golden_rows: 31, ..all }).contains("golden rows are more than 31")
     );
+    let work = limited(LoadLimits { golden_work: 100, ..all });
+    assert!(work.contains("golden rows are too many for a model of"), "{work}");
 }
 
 #[test]

@@ -2,6 +2,10 @@
 //! panic or in memory out of proportion. `tests/fuzz` looks further with the same ways in.
 
 // They belong to the fuzzer's package, where all of it is used and public.
+#[cfg(feature = "http")]
+#[path = "fuzz/src/http.rs"]
+#[allow(unreachable_pub)]
+mod http;
 #[path = "fuzz/src/meter.rs"]
 #[allow(unreachable_pub)]
 mod meter;
@@ -79,6 +83,12 @@ fn damaged_states_do_no_harm() {
 #[test]
 fn damaged_texts_do_no_harm() {
     try_all(&seeds::texts(), ways::text, 100);
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn damaged_requests_do_no_harm() {
+    try_all(&http::seeds(), http::request, 200);
 }
 
 #[test]

@@ -19,7 +19,8 @@ use riskcycle::serve::{
     DecisionBands, Deployment, Lineup, ModelService, Request, ServiceStats, SlotConfig,
 };
 use riskcycle::{
-    EntityKey, FeatureSchema, ManualClock, ModelRef, Seed, Signature, Timestamp, days,
+    EntityKey, Error, FeatureSchema, ManualClock, ModelRef, Result, Seed, Signature, Timestamp,
+    days,
 };
 
 const START: Timestamp = Timestamp::from_date(2026, 1, 5);
@@ -137,7 +138,7 @@ impl Fleet {
 
     fn merge(&self, one: &Counted, two: &Counted) -> Counted {
         let mut service = ServiceStats::from_bytes(&one.service).unwrap();
-        service.merge(&ServiceStats::from_bytes(&two.service).unwrap());
+        service.merge(&ServiceStats::from_bytes(&two.service).unwrap()).unwrap();
         let mut monitor = MonitorCounts::from_bytes(&one.monitor).unwrap();
         monitor.merge(&MonitorCounts::from_bytes(&two.monitor).unwrap()).unwrap();
         let mut drift = DriftCounts::from_bytes(&one.drift).unwrap();
@@ -268,4 +269,55 @@ fn counts_that_do_not_belong_together_are_refused_and_nothing_changes() {
     for bytes in [service, monitor, experiment] {
         assert!(DriftCounts::from_bytes(bytes).is_err());
     }
+}
+
+/// Doubles counts until they are refused, which changes nothing. Starts and ends at what can be read.
+fn doubled<T: Clone>(
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Result<T>,
+    write: impl Fn(&T) -> Vec<u8>,
+    merge: impl Fn(&mut T, &T) -> Result<()>,
+) -> T {
+    let mut sum = read(bytes).unwrap();
+    for _ in 0..64 {
+        let before = sum.clone();
+        if let Err(error) = merge(&mut sum, &before) {
+            assert!(matches!(error, Error::InvalidInput { .. }), "{error}");
+            assert_eq!(write(&sum), write(&before));
+            assert_eq!(write(&read(&write(&sum)).unwrap()), write(&sum));
+            return sum;
+        }
+    }
+    panic!("counted to 2^64");
+}
+
+#[test]
+fn counts_grow_until_they_are_refused_and_never_run_over() {
+    let (fleet, events) = (Fleet::new(), events(200, 5));
+    let counted = fleet.count(&events).0;
+    let service = doubled(
+        &counted.service,
+        ServiceStats::from_bytes,
+        ServiceStats::to_bytes,
+        ServiceStats::merge,
+    );
+    let answered = service.slots[SLOT].values().map(|of| of.requests).sum::<u64>();
+    assert!(answered > 1 << 50, "{answered}");
+    let monitor = doubled(
+        &counted.monitor,
+        MonitorCounts::from_bytes,
+        MonitorCounts::to_bytes,
+        MonitorCounts::merge,
+    );
+    assert!(!monitor.findings(&fleet.monitor, end()).unwrap().is_empty());
+    let drift =
+        doubled(&counted.drift, DriftCounts::from_bytes, DriftCounts::to_bytes, DriftCounts::merge);
+    assert!(drift.report(&fleet.reference, &DriftConfig::default()).unwrap().is_some());
+    let statistics = doubled(
+        &counted.experiment,
+        |bytes| ExperimentStatistics::from_bytes(&fleet.experiment, fleet.recorder, bytes),
+        ExperimentStatistics::to_bytes,
+        ExperimentStatistics::merge,
+    );
+    assert!(fleet.experiment.report(&statistics, end()).units > 0);
 }

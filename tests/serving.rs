@@ -675,7 +675,7 @@ fn statistics_follow_the_version_and_merge_across_processes() {
     let two = service(Lineup::new(deployment(1, 0.0)));
     predict(&two, 0, 3.0);
     let mut both = ServiceStats::from_bytes(&one.stats().to_bytes()).unwrap();
-    both.merge(&two.stats());
+    both.merge(&two.stats()).unwrap();
     let requests = |number: u32| both.slots[SLOT][&version(number)].requests;
     assert_eq!((requests(1), requests(2)), (3, 1));
     // Only so many versions are remembered.

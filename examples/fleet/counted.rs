@@ -55,7 +55,7 @@ impl Counted {
     }
 
     pub(crate) fn merge(&mut self, other: &Counted) -> Result<()> {
-        self.service.merge(&other.service);
+        self.service.merge(&other.service)?;
         self.monitor.merge(&other.monitor)?;
         self.drift.merge(&other.drift)?;
         Ok(self.experiment.merge(&other.experiment)?)

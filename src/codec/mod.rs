@@ -6,6 +6,7 @@
 //! what is claimed, not what is taken. So it decodes behind a [deserializer](frugal) that charges a [`Budget`].
 
 mod budget;
+mod count;
 mod frugal;
 
 use std::marker::PhantomData;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 pub(crate) use budget::Budget;
 use budget::OverBudget;
+pub(crate) use count::{MOST_COUNTED, MOST_SUMMED, check_counts, check_sums, total};
 use frugal::Frugal;
 pub(crate) use frugal::exact;
 
@@ -97,13 +99,10 @@ pub(crate) fn unseal<'a>(
     Ok(Reader::new(what, rest))
 }
 
-/// Most that a counter read from bytes may hold. No counter gets this far; the bound keeps sums of what strangers wrote from
-/// running over.
-pub(crate) const MOST_COUNTED: u64 = 1 << 48;
-
-/// Appends a block behind its length as a `u32`.
+/// Appends a block behind its length as a `u32`. The length of one beyond 4 GiB does not fit, and what is written of it is
+/// refused when it is read: whoever keeps an artifact reads it first.
 pub(crate) fn write_block(bytes: &mut Vec<u8>, block: &[u8]) {
-    let length = u32::try_from(block.len()).expect("a block is a record of at most some megabytes");
+    let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
     bytes.extend(length.to_le_bytes());
     bytes.extend(block);
 }
@@ -114,17 +113,19 @@ pub(crate) struct Reader<'a> {
     what: &'static str,
     bytes: &'a [u8],
     budget: Option<&'a Budget>,
+    /// All counts so far.
+    counted: u64,
 }
 
 impl<'a> Reader<'a> {
     /// Reads what its caller bounds otherwise.
     pub(crate) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
-        Reader { what, bytes, budget: None }
+        Reader { what, bytes, budget: None, counted: 0 }
     }
 
     /// Charges what it makes of the bytes.
     pub(crate) fn within(what: &'static str, bytes: &'a [u8], budget: &'a Budget) -> Self {
-        Reader { what, bytes, budget: Some(budget) }
+        Reader { what, bytes, budget: Some(budget), counted: 0 }
     }
 
     /// Charges what the caller is about to take and keep.
@@ -218,11 +219,27 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    /// A counter, at most [`MOST_COUNTED`].
+    /// A count: all of them together are at most [`MOST_COUNTED`].
     pub(crate) fn count(&mut self) -> Result<u64> {
-        match self.u64()? {
-            count if count <= MOST_COUNTED => Ok(count),
-            _ => Err(Error::corrupt(self.what, "a count is out of range")),
+        let count = self.u64()?;
+        self.tally([count])?;
+        Ok(count)
+    }
+
+    /// Takes in counts that were read another way.
+    pub(crate) fn tally(&mut self, counts: impl IntoIterator<Item = u64>) -> Result<()> {
+        self.counted = total(counts).saturating_add(self.counted);
+        match self.counted <= MOST_COUNTED {
+            true => Ok(()),
+            false => Err(Error::corrupt(self.what, "its counts are out of range")),
+        }
+    }
+
+    /// A sum that may have a sign, at most [`MOST_SUMMED`] away from zero.
+    pub(crate) fn sum(&mut self) -> Result<i64> {
+        match self.i64()? {
+            sum if sum.unsigned_abs() <= MOST_SUMMED => Ok(sum),
+            _ => Err(Error::corrupt(self.what, "a sum is out of range")),
         }
     }
 

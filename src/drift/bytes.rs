@@ -131,12 +131,12 @@ fn read_column(reader: &mut Reader<'_>, categorical: bool, n: usize) -> Result<C
 }
 
 fn read_counts(reader: &mut Reader<'_>, columns: &[ColumnProfile]) -> Result<Counts> {
-    let (rows, bad) = (reader.u64()?, reader.u64()?);
+    let (rows, bad) = (reader.count()?, reader.count()?);
     let n_cells = columns.iter().map(|column| column.cells.n_cells()).sum();
     if reader.remaining() / 8 < n_cells {
         return Err(Error::corrupt(WHAT, "ends too early"));
     }
-    let cells = (0..n_cells).map(|_| reader.u64()).collect::<Result<Vec<_>>>()?;
+    let cells = (0..n_cells).map(|_| reader.count()).collect::<Result<Vec<_>>>()?;
     let counts = Counts { cells, rows, bad };
     let adds_up = |column: &ColumnProfile| {
         let sum = counts.of(column).iter().try_fold(0u64, |sum, &n| sum.checked_add(n));

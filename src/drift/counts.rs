@@ -40,7 +40,8 @@ impl DriftCounts {
     /// end then.
     ///
     /// # Errors
-    /// `InvalidInput` for counts on another reference; nothing has changed then.
+    /// `InvalidInput` for counts on another reference, or if all counts of both add up to more than 2⁶⁰; nothing has changed
+    /// then.
     pub fn merge(&mut self, other: &DriftCounts) -> Result<()> {
         let shape = |counts: &DriftCounts| -> Vec<(usize, usize)> {
             counts.segments.iter().map(|of| (of.counts.cells.len(), of.outside.len())).collect()
@@ -48,12 +49,18 @@ impl DriftCounts {
         if self.reference != other.reference || shape(self) != shape(other) {
             return Err(Error::input(WHAT, "they were counted on another reference"));
         }
+        codec::check_counts(WHAT, self.counted(), other.counted())?;
         self.from = self.from.min(other.from);
         self.to = self.to.max(other.to);
         for (mine, theirs) in self.segments.iter_mut().zip(&other.segments) {
             mine.merge(theirs);
         }
         Ok(())
+    }
+
+    /// All counts together.
+    fn counted(&self) -> u64 {
+        codec::total(self.segments.iter().flat_map(Live::all))
     }
 
     /// Rows that were counted.
@@ -119,6 +126,12 @@ impl DriftCounts {
 }
 
 impl Live {
+    /// All counts.
+    fn all(&self) -> impl Iterator<Item = u64> {
+        let rest = [self.counts.rows, self.labels, self.labels_bad];
+        self.counts.cells.iter().chain(&self.outside).copied().chain(rest)
+    }
+
     pub(super) fn merge(&mut self, other: &Live) {
         self.counts.rows += other.counts.rows;
         self.counts.bad += other.counts.bad;

@@ -39,7 +39,7 @@ pub(super) enum Accumulator {
     /// The largest or smallest of all.
     Bound(Option<i64>),
     Sorted(Vec<i64>),
-    Counts(HashMap<(i64, i64), u32, KeyHashBuilder>),
+    Counts(ValueCounts),
     /// Empty before the first event.
     Ends {
         first: Vec<i64>,
@@ -101,7 +101,7 @@ impl Accumulator {
             }
             (Accumulator::Counts(counts), plan) => {
                 if let Some(value) = plan.counted(entry) {
-                    *counts.entry(value).or_insert(0) += 1;
+                    grow(counts, value, 1);
                 }
             }
             (Accumulator::Ends { first, last }, _) => widen(first, last, entry),
@@ -144,9 +144,7 @@ impl Accumulator {
                 other.iter().for_each(|value| raise(bound, *value, largest));
             }
             (Accumulator::Counts(counts), Accumulator::Counts(other)) => {
-                for (value, n) in other {
-                    *counts.entry(*value).or_insert(0) += n;
-                }
+                other.iter().for_each(|(value, n)| grow(counts, *value, *n));
             }
             (Accumulator::Ends { first, last }, Accumulator::Ends { first: f, last: l }) => {
                 [f, l]
@@ -169,7 +167,7 @@ impl Accumulator {
         };
         let everything = AccumulatorPlan::Counts { first, second, only_bad: None };
         match (plan.counted(entry), everything.counted(entry)) {
-            (Some(value), _) => *counts.entry(value).or_insert(0) += 1,
+            (Some(value), _) => grow(counts, value, 1),
             (None, Some(value)) => take(counts, value),
             (None, None) => {}
         }
@@ -312,7 +310,14 @@ fn widen(first: &mut Vec<i64>, last: &mut Vec<i64>, entry: &Entry) {
     }
 }
 
-fn take(counts: &mut HashMap<(i64, i64), u32, KeyHashBuilder>, value: (i64, i64)) {
+type ValueCounts = HashMap<(i64, i64), u32, KeyHashBuilder>;
+
+fn grow(counts: &mut ValueCounts, value: (i64, i64), n: u32) {
+    let count = counts.entry(value).or_insert(0);
+    *count = count.saturating_add(n);
+}
+
+fn take(counts: &mut ValueCounts, value: (i64, i64)) {
     if let Some(count) = counts.get_mut(&value) {
         *count -= 1;
         if *count == 0 {

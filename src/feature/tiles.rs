@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::feature::definition::Current;
 use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
-use crate::feature::window::{Reach, Term, View, WindowPlan};
+use crate::feature::window::{Reach, Term, View, WindowPlan, add};
 use crate::feature::zone::LocalTime;
 use crate::ids::EntityKey;
 use crate::time::Timestamp;
@@ -141,14 +141,14 @@ impl<E> TilePlan<E> {
                 let within = series.grid.first(window, at)..=series.grid.tile(at);
                 let (mut count, mut sums) = (0, vec![0; series.terms.len()]);
                 for (_, tile) in counters.range((s, *within.start())..=(s, *within.end())) {
-                    count += tile.count;
-                    sums.iter_mut().zip(&tile.sums).for_each(|(sum, part)| *sum += part);
+                    count += i128::from(tile.count);
+                    sums.iter_mut().zip(&tile.sums).for_each(|(sum, part)| add(sum, *part));
                 }
                 if window.current == Current::Exclude {
-                    count -= own;
+                    count -= i128::from(own);
                     let own_terms = series.terms.iter().map(|term| term.of(&measures));
                     sums.iter_mut().zip(own_terms).for_each(|(sum, own_term)| {
-                        *sum -= own_term * i128::from(own);
+                        add(sum, -own_term * i128::from(own));
                     });
                 }
                 // The window's terms are among the series'.
@@ -157,7 +157,7 @@ impl<E> TilePlan<E> {
                     window.terms.iter().filter_map(place).map(|place| sums[place]).collect();
                 let view = View {
                     at,
-                    count: count.max(0) as u64,
+                    count: u64::try_from(count.max(0)).unwrap_or(u64::MAX),
                     sums: &sums,
                     accumulators: &[],
                     ends: None,
@@ -241,7 +241,8 @@ impl TileStream {
             match counter.ok_or_else(foreign)?.checked_sub(1) {
                 None => tile.count = *value,
                 Some(limb) => {
-                    tile.sums[limb / LIMBS] += i128::from(*value) << (LIMB * (limb % LIMBS) as u32);
+                    let part = i128::from(*value) << (LIMB * (limb % LIMBS) as u32);
+                    add(&mut tile.sums[limb / LIMBS], part);
                 }
             }
         }

@@ -103,6 +103,13 @@ impl Sum for i128 {
     }
 }
 
+/// Adds to a sum. One of values near 2⁶³ squared may go round: what leaves a window takes back what it entered with even
+/// then.
+#[inline]
+pub(super) fn add(sum: &mut i128, part: i128) {
+    *sum = sum.wrapping_add(part);
+}
+
 impl WindowPlan {
     /// The window's right edge: it sees events up to and including this moment.
     #[inline]
@@ -201,9 +208,10 @@ impl WindowColumn {
                     (view.sums[term].into(), view.sums[square].into());
                 let n = i128::from(view.count);
                 // n·Σx² − (Σx)² in whole numbers: no cancellation, as long as it fits.
-                let spread = match (squares.checked_mul(n), sum.checked_mul(sum)) {
-                    (Some(squares), Some(square)) => (squares - square).to_f64(),
-                    _ => count * squares.to_f64() - sum.to_f64() * sum.to_f64(),
+                let spread = squares.checked_mul(n).zip(sum.checked_mul(sum));
+                let spread = match spread.and_then(|(squares, sum)| squares.checked_sub(sum)) {
+                    Some(spread) => spread.to_f64(),
+                    None => count * squares.to_f64() - sum.to_f64() * sum.to_f64(),
                 };
                 (spread.max(0.0) / (count * (count - 1.0))).sqrt() / scale
             }

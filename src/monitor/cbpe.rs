@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::promised::Promised;
 use super::triangle::Estimate;
-use crate::codec::Reader;
+use crate::codec::{Reader, total};
 use crate::error::{Error, Result};
 
 /// Bins of probability, of equal width.
@@ -82,7 +82,13 @@ impl Cbpe {
         };
         add(&mut self.passed, &other.passed);
         add(&mut self.flagged, &other.flagged);
-        self.rejected += other.rejected;
+        self.rejected = self.rejected.saturating_add(other.rejected);
+    }
+
+    /// All counts together.
+    pub(super) fn counted(&self) -> u64 {
+        let rows = self.passed.iter().chain(&self.flagged).map(|bin| bin.n);
+        total(rows.chain([self.rejected]))
     }
 
     /// Bins that are not empty, each behind its place.

@@ -56,11 +56,13 @@ impl MonitorCounts {
     /// Adds what another process counted.
     ///
     /// # Errors
-    /// `InvalidInput` for counts by other buckets or with other parameters of outcomes; nothing has changed then.
+    /// `InvalidInput` for counts by other buckets or with other parameters of outcomes, or if all counts of both add up to more
+    /// than 2⁶⁰; nothing has changed then.
     pub fn merge(&mut self, other: &MonitorCounts) -> Result<()> {
         if (self.bucket, self.outcomes) != (other.bucket, other.outcomes) {
             return Err(Error::input(WHAT, "they were counted with other parameters"));
         }
+        codec::check_counts(WHAT, self.counted(), other.counted())?;
         for (key, stats) in &other.traffic {
             self.traffic.entry(key.clone()).or_default().merge(stats);
         }
@@ -71,6 +73,12 @@ impl MonitorCounts {
             }
         }
         Ok(())
+    }
+
+    /// All counts together.
+    fn counted(&self) -> u64 {
+        let traffic = self.traffic.values().map(TrafficStats::counted);
+        codec::total(traffic.chain(self.ledgers.values().map(OutcomeLedger::counted)))
     }
 
     /// What was answered within a range of whole buckets, by one version or by all.

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::cbpe::{Cbpe, ExpectedPerformance};
 use super::promised::Promised;
 use super::triangle::{Estimate, LabelTriangle, read_day};
-use crate::codec::Reader;
+use crate::codec::{Reader, check_counts, total};
 use crate::error::{Error, Result};
 use crate::evaluate::Decision;
 use crate::time::{Timestamp, days};
+
+const WHAT: &str = "outcome ledger";
 
 /// Parameters of an [`OutcomeLedger`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -204,11 +206,13 @@ impl OutcomeLedger {
     /// [`too_old`](Self::too_old) depends on what came first.
     ///
     /// # Errors
-    /// `InvalidInput` for one with other parameters; nothing has changed then.
+    /// `InvalidInput` for one with other parameters, or if all counts of both add up to more than 2⁶⁰; nothing has changed
+    /// then.
     pub fn merge(&mut self, other: &OutcomeLedger) -> Result<()> {
         if self.config != other.config {
-            return Err(Error::input("outcome ledger", "it has other parameters"));
+            return Err(Error::input(WHAT, "it has other parameters"));
         }
+        check_counts(WHAT, self.counted(), other.counted())?;
         for (mine, theirs) in self.reports.iter_mut().zip(&other.reports) {
             mine.merge(theirs)?;
         }
@@ -341,6 +345,16 @@ impl Day {
         self.scored_bad += other.scored_bad;
     }
 
+    /// The counts that stand alone, in the order in which they are written.
+    fn alone(&self) -> impl Iterator<Item = u64> {
+        let counts = self.predictions.iter().chain(&self.labels).chain(&self.bad);
+        counts.chain([&self.scored_bad]).copied()
+    }
+
+    fn counted(&self) -> u64 {
+        total(self.alone().chain([self.scored.n, self.expected.counted()]))
+    }
+
     fn counts(&self) -> LabelCounts {
         let ([_, flagged], [_, labels_flagged], [_, bad_flagged]) =
             (self.predictions, self.labels, self.bad);
@@ -356,14 +370,19 @@ impl Day {
 }
 
 impl OutcomeLedger {
+    /// All counts together, but for the reports, which have bounds of their own.
+    pub(super) fn counted(&self) -> u64 {
+        let late = self.reports.iter().map(LabelTriangle::out_of_range);
+        total(self.days.values().map(Day::counted).chain(late).chain([self.too_old]))
+    }
+
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         self.reports.iter().for_each(|reports| reports.write(bytes));
         bytes.extend(self.too_old.to_le_bytes());
         bytes.extend((self.days.len() as u32).to_le_bytes());
         for (number, day) in &self.days {
             bytes.extend(number.to_le_bytes());
-            let counts = day.predictions.iter().chain(&day.labels).chain(&day.bad);
-            bytes.extend(counts.chain([&day.scored_bad]).flat_map(|count| count.to_le_bytes()));
+            bytes.extend(day.alone().flat_map(u64::to_le_bytes));
             day.scored.write(bytes);
             day.expected.write(bytes);
         }

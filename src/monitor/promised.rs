@@ -30,9 +30,9 @@ impl Promised {
     }
 
     pub(super) fn plus(mut self, other: &Promised) -> Promised {
-        self.n += other.n;
-        self.bad += other.bad;
-        self.variance += other.variance;
+        self.n = self.n.saturating_add(other.n);
+        self.bad = self.bad.saturating_add(other.bad);
+        self.variance = self.variance.saturating_add(other.variance);
         self
     }
 

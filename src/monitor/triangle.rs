@@ -93,7 +93,7 @@ impl LabelTriangle {
         if self.max_delay != other.max_delay {
             return Err(Error::input("label triangle", "it has another longest delay"));
         }
-        self.out_of_range += other.out_of_range;
+        self.out_of_range = self.out_of_range.saturating_add(other.out_of_range);
         for (&day, theirs) in &other.cohorts {
             let mine = self.cohorts.entry(day).or_insert_with(|| vec![0; theirs.len()]);
             mine.iter_mut().zip(theirs).for_each(|(a, b)| *a = a.saturating_add(*b));

@@ -255,10 +255,11 @@ impl Artifact {
         let meta: Meta = codec::decode_within(section(META)?, "artifact section META", &budget)?;
         let facts = meta.facts()?;
         let codecs = &options.codecs;
-        let model = codecs.decode_within(&facts.kind, schema, section(MODEL)?, &budget)?;
+        let written = section(MODEL)?;
+        let model = codecs.decode_within(&facts.kind, schema, written, &budget)?;
         let golden = find(GOLDEN).map(|content| {
             let reader = Reader::within("artifact section GOLD", content, &budget);
-            read_golden(reader, model.as_ref(), limits)
+            read_golden(reader, model.as_ref(), written.len() as u64, limits)
         });
         let reasons = find(REASONS)
             .map(|content| codec::decode_within(content, "artifact section RSNC", &budget));
@@ -354,15 +355,20 @@ fn read_schema(names: Vec<String>, kinds: Option<&[u8]>, budget: &Budget) -> Res
     FeatureSchema::of(names, kinds).map_err(|error| corrupt(error.to_string()))
 }
 
-/// Rows that get the scores that they must.
+/// Rows that get the scores that they must, from a model of so many bytes.
 fn read_golden(
     mut reader: Reader<'_>,
     model: &dyn Model,
+    model_bytes: u64,
     limits: &LoadLimits,
 ) -> Result<GoldenRows> {
     let n = reader.u32()? as usize;
     if n > limits.golden_rows {
         return Err(corrupt(format!("{n} golden rows are more than {}", limits.golden_rows)));
+    }
+    if model_bytes.saturating_mul(n as u64) > limits.golden_work {
+        let reason = format!("{n} golden rows are too many for a model of {model_bytes} bytes");
+        return Err(corrupt(reason));
     }
     let rows = reader.f64s(n.saturating_mul(model.schema().n_features()))?;
     let expected = reader.f64s(n)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, MOST_COUNTED};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::evaluate::Decision;
 use crate::ids::ModelRef;
@@ -44,20 +44,11 @@ pub struct ServingStats {
 }
 
 impl ServingStats {
-    /// Adds what the version did elsewhere or at another time.
+    /// Adds what the version did elsewhere or at another time. A count that cannot grow any more stays at its largest.
     pub fn merge(&mut self, other: &ServingStats) {
-        self.requests += other.requests;
-        self.errors += other.errors;
-        self.constants += other.constants;
-        self.stood_in += other.stood_in;
-        self.without_reasons += other.without_reasons;
-        self.values += other.values;
-        self.missing += other.missing;
-        self.irregular += other.irregular;
-        self.shadowed += other.shadowed;
-        self.latency_nanos += other.latency_nanos;
-        let pairs = self.fallbacks.iter_mut().zip(&other.fallbacks);
-        pairs.chain(self.decisions.iter_mut().zip(&other.decisions)).for_each(|(a, b)| *a += b);
+        let pairs = self.counts_mut().into_iter().zip(other.counts());
+        pairs.for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+        self.latency_nanos = self.latency_nanos.saturating_add(other.latency_nanos);
         self.scores.merge(&other.scores);
         self.latency.merge(&other.latency);
     }
@@ -69,7 +60,7 @@ impl ServingStats {
 
     /// Share of requests that the version could not answer itself; `None` without requests.
     pub fn fallback_rate(&self) -> Option<f64> {
-        share(self.fallbacks.iter().sum(), self.requests)
+        share(codec::total(self.fallbacks), self.requests)
     }
 
     /// Share of values that were missing; `None` without values.
@@ -83,8 +74,10 @@ impl ServingStats {
         (n > 0).then(|| self.latency_nanos as f64 / n as f64)
     }
 
-    /// The counts that stand alone, in the order in which they are written.
-    fn counts(&mut self) -> [&mut u64; 9] {
+    /// The counts that are in no histogram, in the order in which they are written.
+    fn counts_mut(&mut self) -> [&mut u64; N_COUNTS] {
+        let [error, no_score, panic] = &mut self.fallbacks;
+        let [approve, review, decline] = &mut self.decisions;
         [
             &mut self.requests,
             &mut self.errors,
@@ -95,7 +88,24 @@ impl ServingStats {
             &mut self.missing,
             &mut self.irregular,
             &mut self.shadowed,
+            error,
+            no_score,
+            panic,
+            approve,
+            review,
+            decline,
         ]
+    }
+
+    fn counts(&self) -> [u64; N_COUNTS] {
+        self.clone().counts_mut().map(|count| *count)
+    }
+
+    /// All counts together.
+    fn counted(&self) -> u64 {
+        let (scores, _) = self.scores.parts();
+        let histograms = [codec::total(scores.iter().copied()), self.latency.count()];
+        codec::total(self.counts().into_iter().chain(histograms))
     }
 
     pub(super) fn record_error(&mut self) {
@@ -152,6 +162,9 @@ pub struct ServiceStats {
     pub slots: BTreeMap<String, BTreeMap<ModelRef, ServingStats>>,
 }
 
+/// Counts of a version that are in no histogram.
+const N_COUNTS: usize = 15;
+
 const WHAT: &str = "serving statistics";
 const MAGIC: &[u8; 8] = b"RSKSRV\x01\n";
 
@@ -161,9 +174,7 @@ struct Written {
     slot: String,
     version: ModelRef,
     /// In the order of [`ServingStats::counts`].
-    counts: [u64; 9],
-    fallbacks: [u64; 3],
-    decisions: [u64; 3],
+    counts: [u64; N_COUNTS],
     scores: (Vec<u64>, u128),
     /// Buckets that are not empty.
     latencies: Vec<(u32, u64)>,
@@ -173,13 +184,23 @@ struct Written {
 
 impl ServiceStats {
     /// Adds what another process counted.
-    pub fn merge(&mut self, other: &ServiceStats) {
+    ///
+    /// # Errors
+    /// `InvalidInput` if all counts of both add up to more than 2⁶⁰; nothing has changed then.
+    pub fn merge(&mut self, other: &ServiceStats) -> Result<()> {
+        codec::check_counts(WHAT, self.counted(), other.counted())?;
         for (slot, versions) in &other.slots {
             let mine = self.slots.entry(slot.clone()).or_default();
             for (version, stats) in versions {
                 mine.entry(version.clone()).or_default().merge(stats);
             }
         }
+        Ok(())
+    }
+
+    /// All counts together.
+    fn counted(&self) -> u64 {
+        codec::total(self.slots.values().flat_map(BTreeMap::values).map(ServingStats::counted))
     }
 
     /// Bytes for another process: a magic number with the version of the format, a block per slot and version, a CRC-32.
@@ -203,6 +224,7 @@ impl ServiceStats {
         let (mut reader, mut stats) = (codec::unseal(bytes, MAGIC, WHAT)?, ServiceStats::default());
         while reader.remaining() > 0 {
             let written: Written = reader.record(WHAT)?;
+            reader.tally(written.counted())?;
             let (slot, version, read) =
                 written.read().ok_or_else(|| corrupt("a histogram cannot be"))?;
             if stats.slots.entry(slot).or_default().insert(version, read).is_some() {
@@ -220,9 +242,7 @@ impl Written {
         Written {
             slot: slot.to_owned(),
             version: version.clone(),
-            counts: stats.clone().counts().map(|count| *count),
-            fallbacks: stats.fallbacks,
-            decisions: stats.decisions,
+            counts: stats.counts(),
             scores: (bins.to_vec(), steps),
             latencies: latencies.map(|(bucket, count)| (bucket, *count)).collect(),
             latency_max: stats.latency.max(),
@@ -230,26 +250,29 @@ impl Written {
         }
     }
 
+    fn counted(&self) -> impl Iterator<Item = u64> {
+        let latencies = self.latencies.iter().map(|(_, count)| count);
+        self.counts.iter().chain(&self.scores.0).chain(latencies).copied()
+    }
+
     /// `None` for histograms that cannot be.
     fn read(self) -> Option<(String, ModelRef, ServingStats)> {
-        let scalars = self.counts.iter().chain(&self.fallbacks).chain(&self.decisions);
-        let latencies = self.latencies.iter().map(|(_, count)| count);
-        if scalars.chain(&self.scores.0).chain(latencies).any(|count| *count > MOST_COUNTED) {
-            return None;
-        }
         let mut latencies = vec![0; LatencyHistogram::default().counts().len()];
         for (bucket, count) in self.latencies {
             *latencies.get_mut(bucket as usize)? = count;
         }
+        let latency = LatencyHistogram::from_counts(latencies, self.latency_max)?;
+        if self.latency_nanos > u128::from(latency.count()) * u128::from(latency.max()) {
+            return None;
+        }
         let mut stats = ServingStats {
-            fallbacks: self.fallbacks,
-            decisions: self.decisions,
             scores: ScoreHistogram::from_parts(&self.scores.0, self.scores.1)?,
-            latency: LatencyHistogram::from_counts(latencies, self.latency_max)?,
-            latency_nanos: self.latency_nanos.min(u128::from(u64::MAX) << 32),
+            latency,
+            latency_nanos: self.latency_nanos,
             ..ServingStats::default()
         };
-        stats.counts().into_iter().zip(self.counts).for_each(|(count, written)| *count = written);
+        let counts = stats.counts_mut().into_iter().zip(self.counts);
+        counts.for_each(|(count, written)| *count = written);
         Some((self.slot, self.version, stats))
     }
 }
@@ -276,7 +299,7 @@ mod tests {
         let stats = stats();
         let mut both = ServiceStats::from_bytes(&stats.to_bytes()).unwrap();
         assert_eq!(both, stats);
-        both.merge(&stats);
+        both.merge(&stats).unwrap();
         let sum = both.slots["cards"].values().next().unwrap();
         assert_eq!((sum.requests, sum.errors, sum.fallbacks), (6, 2, [0, 0, 2]));
         assert_eq!((sum.decisions, sum.missing_rate()), ([0, 2, 2], Some(0.2)));
@@ -314,5 +337,26 @@ mod tests {
         assert!(with(|w| w.latencies.extend([(1, u64::MAX), (2, u64::MAX)])).is_err());
         assert!(with(|w| w.scores.1 = u128::MAX).is_err());
         assert!(with(|w| w.scores.0.truncate(3)).is_err());
+        assert!(with(|w| w.latency_nanos = 701).is_err());
+    }
+
+    #[test]
+    fn what_would_run_over_is_refused_and_changes_nothing() {
+        let most = |requests: u64| {
+            let mut most = stats();
+            most.slots.values_mut().flat_map(BTreeMap::values_mut).for_each(|of| {
+                of.requests = requests;
+            });
+            most
+        };
+        let half = ServiceStats::from_bytes(&most(1 << 59).to_bytes()).unwrap();
+        let mut sum = half.clone();
+        assert!(sum.merge(&half).is_err() && sum == half);
+        assert!(sum.merge(&stats()).is_ok());
+        assert!(ServiceStats::from_bytes(&most(1 << 60).to_bytes()).is_err());
+        // Versions may be added up without a bound.
+        let mut of = half.slots["cards"].values().next().unwrap().clone();
+        (0..9).for_each(|_| of.merge(&of.clone()));
+        assert_eq!(of.requests, u64::MAX);
     }
 }

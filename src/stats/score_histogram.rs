@@ -1,5 +1,7 @@
 //! How scores are spread from 0 to 1.
 
+use crate::codec::total;
+
 /// Bins of equal width.
 pub(crate) const SCORE_BINS: usize = 32;
 /// Scores are summed in 2⁻³² steps: whole numbers, so that order and threads do not matter.
@@ -28,10 +30,11 @@ impl ScoreHistogram {
         self.steps += (score * SCORE_STEPS) as u128;
     }
 
-    /// Adds another histogram's counts to this one.
+    /// Adds another histogram's counts to this one. A count that cannot grow any more stays at its largest.
     pub fn merge(&mut self, other: &ScoreHistogram) {
-        self.bins.iter_mut().zip(&other.bins).for_each(|(mine, theirs)| *mine += theirs);
-        self.steps += other.steps;
+        let pairs = self.bins.iter_mut().zip(&other.bins);
+        pairs.for_each(|(mine, theirs)| *mine = mine.saturating_add(*theirs));
+        self.steps = self.steps.saturating_add(other.steps);
     }
 
     /// Scores per bin, from 0 to 1.
@@ -41,7 +44,7 @@ impl ScoreHistogram {
 
     /// Scores counted.
     pub fn count(&self) -> u64 {
-        self.bins.iter().sum()
+        total(self.bins)
     }
 
     /// Mean score; `None` before the first.
@@ -58,8 +61,7 @@ impl ScoreHistogram {
     /// From its [`parts`](Self::parts); `None` if they cannot be.
     pub(crate) fn from_parts(bins: &[u64], steps: u128) -> Option<Self> {
         let bins: [u64; SCORE_BINS] = bins.try_into().ok()?;
-        let count = bins.iter().try_fold(0u64, |sum, &n| sum.checked_add(n))?;
-        (steps <= u128::from(count) << 32).then_some(ScoreHistogram { bins, steps })
+        (steps <= u128::from(total(bins)) << 32).then_some(ScoreHistogram { bins, steps })
     }
 }
 

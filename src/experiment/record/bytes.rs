@@ -140,22 +140,22 @@ fn write_arm(out: &mut Writer, arm: &ArmSums) {
 fn read_arm(read: &mut Reader<'_>, arm: &mut ArmSums, n_ages: usize) -> Result<()> {
     let sums = arm.exposures.as_flattened_mut().iter_mut();
     for sum in sums.chain(arm.outcomes.as_flattened_mut()) {
-        *sum = read.i64()?;
+        *sum = read.sum()?;
     }
     for bin in arm.bins.iter_mut().flatten() {
-        *bin = read.u64()?;
+        *bin = read.sum()?.unsigned_abs();
     }
     let max = read.u64()?;
     let mut counts = vec![0; arm.latency.counts().len()];
     for count in &mut counts {
-        *count = read.count()?;
+        *count = read.u64()?;
     }
     arm.latency = LatencyHistogram::from_counts(counts, max)
         .ok_or_else(|| corrupt("latencies are counted too often"))?;
     let u32_of = |n: u64| u32::try_from(n).map_err(|_| corrupt("a count is out of range"));
     for _ in 0..read.u64()? {
         let day = i32::try_from(read.i64()?).map_err(|_| corrupt("a day is out of range"))?;
-        let requests = read.count()?;
+        let requests = read.u64()?;
         let mut ages = || (0..n_ages).map(|_| u32_of(read.u64()?)).collect::<Result<_>>();
         let (labels, bad) = (ages()?, ages()?);
         if arm.days.last().is_some_and(|last| last.day >= day) {
@@ -163,7 +163,10 @@ fn read_arm(read: &mut Reader<'_>, arm: &mut ArmSums, n_ages: usize) -> Result<(
         }
         arm.days.push(Cohort { day, requests, labels, bad });
     }
-    Ok(())
+    if arm.counts().any(|count| count < 0) {
+        return Err(corrupt("a count is below zero"));
+    }
+    read.tally([arm.counted()])
 }
 
 fn write_pair(out: &mut Writer, pair: &PairSums) {

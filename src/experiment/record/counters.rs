@@ -59,6 +59,7 @@ impl RecorderCounters {
 
     pub(super) fn merge(&mut self, mut other: RecorderCounters) {
         let theirs = other.all_mut();
-        self.all_mut().into_iter().zip(theirs).for_each(|(mine, theirs)| *mine += *theirs);
+        let pairs = self.all_mut().into_iter().zip(theirs);
+        pairs.for_each(|(mine, theirs)| *mine = mine.saturating_add(*theirs));
     }
 }

@@ -1,6 +1,7 @@
 //! What is counted of two arms that score the same requests.
 
 use super::score;
+use crate::codec::total;
 
 /// Score bins of each arm where two are counted together.
 pub(in crate::experiment) const PAIR_BINS: usize = 256;
@@ -32,8 +33,14 @@ impl PairSums {
         if let Some((champion, challenger)) = scores {
             let bin = |steps: u32| score::bin(steps) * PAIR_BINS / score::N_BINS;
             let cells = if bad { &mut self.bad } else { &mut self.good };
-            cells[bin(champion) * PAIR_BINS + bin(challenger)] += 1;
+            let cell = &mut cells[bin(champion) * PAIR_BINS + bin(challenger)];
+            *cell = cell.saturating_add(1);
         }
+    }
+
+    /// All counts together, but for the cells, which have bounds of their own.
+    pub(super) fn counted(&self) -> u64 {
+        total([self.champion_only, self.challenger_only, self.rows])
     }
 
     pub(super) fn merge(&mut self, other: &PairSums) {

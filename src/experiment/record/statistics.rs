@@ -7,6 +7,7 @@ use super::pairs::PairSums;
 use super::requests::{Page, RequestMemory};
 use super::sums::{ArmSums, Label, Scored, WEIGHT_ONE};
 use super::units::{Answered, UnitMemory, UnitState};
+use crate::codec::{check_counts, check_sums, total};
 use crate::error::{Error, Result};
 use crate::evaluate::Costs;
 use crate::experiment::life::Experiment;
@@ -14,6 +15,8 @@ use crate::experiment::router::MAX_PHASES;
 use crate::experiment::token::ExposureToken;
 use crate::ids::EntityKey;
 use crate::time::Timestamp;
+
+const WHAT: &str = "statistics";
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,8 +159,9 @@ impl ExperimentStatistics {
             sums.label(scored(token, arm), label, &costs, minor_units);
             match sums.cohort(day, n_ages, days) {
                 Some(cohort) => {
-                    cohort.labels[age.min(n_ages - 1)] += 1;
-                    cohort.bad[age.min(n_ages - 1)] += u32::from(bad);
+                    let age = age.min(n_ages - 1);
+                    cohort.labels[age] = cohort.labels[age].saturating_add(1);
+                    cohort.bad[age] = cohort.bad[age].saturating_add(u32::from(bad));
                 }
                 None => self.counters.beyond_days += 1,
             }
@@ -222,11 +226,14 @@ impl ExperimentStatistics {
     /// Adds another's counts to these.
     ///
     /// # Errors
-    /// `InvalidInput` if they belong to another experiment, or one with another plan.
+    /// `InvalidInput` if they belong to another experiment, or one with another plan; if all counts of both add up to more than
+    /// 2⁶⁰, or a sum to more than 2⁶². Nothing has changed then.
     pub fn merge(&mut self, other: &ExperimentStatistics) -> Result<()> {
         if self.header() != other.header() {
-            return Err(Error::input("statistics", "they belong to another experiment or plan"));
+            return Err(Error::input(WHAT, "they belong to another experiment or plan"));
         }
+        check_counts(WHAT, self.counted(), other.counted())?;
+        check_sums(WHAT, self.farthest(), other.farthest())?;
         for (place, theirs) in other.arms.iter().enumerate() {
             if let Some(theirs) = theirs {
                 let (phase, arm) = (place / self.n_arms, place % self.n_arms);
@@ -242,6 +249,19 @@ impl ExperimentStatistics {
         self.counters.counted_twice += self.requests.merge(&other.requests);
         self.units.merge(&other.units);
         Ok(())
+    }
+
+    /// All counts together.
+    fn counted(&self) -> u64 {
+        let arms = self.arms.iter().flatten().map(|arm| arm.counted());
+        let pairs = self.pairs.iter().flatten().map(|pair| pair.counted());
+        let counters = self.counters().all_mut().map(|count| *count);
+        total(arms.chain(pairs).chain(counters))
+    }
+
+    /// The sum that is farthest from zero.
+    fn farthest(&self) -> u64 {
+        self.arms.iter().flatten().map(|arm| arm.farthest()).max().unwrap_or(0)
     }
 
     /// What was not counted, and why.

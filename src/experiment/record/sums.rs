@@ -1,6 +1,7 @@
 //! What is counted per phase and arm: sums in whole numbers.
 
 use super::score::{self, N_BANDS, N_BINS};
+use crate::codec::{MOST_SUMMED, total};
 use crate::evaluate::Costs;
 use crate::stats::LatencyHistogram;
 
@@ -46,6 +47,9 @@ pub(in crate::experiment) enum Sum {
 /// Sums that an exposure adds to; those behind them belong to outcomes.
 const N_EXPOSURE_SUMS: usize = Sum::TruePositives as usize;
 const N_OUTCOME_SUMS: usize = Sum::Bad as usize + 1 - N_EXPOSURE_SUMS;
+/// The first of the outcomes' places that are counts: bad labels, then requests with a label by score band.
+const BAD: usize = Sum::Bad as usize - N_EXPOSURE_SUMS;
+const MOST: i64 = MOST_SUMMED as i64;
 
 /// Requests of one day, and their labels by age.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +151,7 @@ impl ArmSums {
         sums[N_OUTCOME_SUMS + score::band(score)] += 1;
         let mut add = |sum: Sum, value: i64| {
             let place = &mut sums[sum as usize - N_EXPOSURE_SUMS];
-            *place = place.saturating_add(value);
+            *place = place.saturating_add(value).clamp(-MOST, MOST);
         };
         add(Sum::Bad, i64::from(bad));
         let cell = match (bad, alert) {
@@ -171,9 +175,32 @@ impl ArmSums {
             let first = if bad { 0 } else { 2 };
             for (bins, weight) in [(first, weight), (first + 1, weight * weight)] {
                 let place = &mut self.bins[bins][bin];
-                *place = place.saturating_add(weight);
+                *place = place.saturating_add(weight).min(MOST_SUMMED);
             }
         }
+    }
+
+    /// The sums that count requests or labels.
+    pub(super) fn counts(&self) -> impl Iterator<Item = i64> {
+        let exposed = self.exposures.iter().flat_map(|sums| {
+            let counts = [Sum::Requests, Sum::Alerts].map(|sum| sums[sum as usize]);
+            counts.into_iter().chain(sums[N_EXPOSURE_SUMS..].iter().copied())
+        });
+        exposed.chain(self.outcomes.iter().flat_map(|sums| sums[BAD..].iter().copied()))
+    }
+
+    /// All counts together, but for labels by age, which have bounds of their own.
+    pub(super) fn counted(&self) -> u64 {
+        let requests = self.days.iter().map(|cohort| cohort.requests);
+        let counts = self.counts().map(i64::unsigned_abs).chain(requests);
+        total(counts.chain([self.latency.count()]))
+    }
+
+    /// The sum that is farthest from zero.
+    pub(super) fn farthest(&self) -> u64 {
+        let sums = self.exposures.as_flattened().iter().chain(self.outcomes.as_flattened());
+        let sums = sums.map(|sum| sum.unsigned_abs());
+        sums.chain(self.bins.iter().flatten().copied()).max().unwrap_or(0)
     }
 
     pub(in crate::experiment) fn merge(&mut self, other: &ArmSums) {
@@ -189,7 +216,7 @@ impl ArmSums {
         for theirs in &other.days {
             let n_ages = theirs.labels.len();
             let Some(mine) = self.cohort(theirs.day, n_ages, usize::MAX) else { continue };
-            mine.requests += theirs.requests;
+            mine.requests = mine.requests.saturating_add(theirs.requests);
             mine.labels.iter_mut().zip(&theirs.labels).for_each(|(a, b)| *a = a.saturating_add(*b));
             mine.bad.iter_mut().zip(&theirs.bad).for_each(|(a, b)| *a = a.saturating_add(*b));
         }

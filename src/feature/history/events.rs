@@ -123,7 +123,7 @@ impl KeptEvents {
 
     pub(super) fn read(length: usize, reader: &mut Reader<'_>) -> Result<Self> {
         let corrupt = |reason: &str| Error::corrupt("feature snapshot", reason);
-        let (first, n) = (reader.u64()?, reader.u64()?);
+        let (first, n) = (reader.count()?, reader.u64()?);
         let numbers = usize::try_from(n).ok().and_then(|n| n.checked_mul(length));
         let numbers = numbers.filter(|numbers| *numbers <= reader.remaining() / 8);
         let numbers = numbers.ok_or_else(|| corrupt("ends too early"))?;

@@ -6,7 +6,7 @@ use crate::codec::Reader;
 use crate::error::{Error, Result};
 use crate::feature::accumulator::{Accumulator, Entry};
 use crate::feature::plan::StreamPlan;
-use crate::feature::window::WindowPlan;
+use crate::feature::window::{WindowPlan, add};
 
 /// The events of a window that folds, up to the number `folded`, in tiles as wide as the steps of its start: a window sees
 /// whole tiles only. A lifetime is one tile without an end.
@@ -180,7 +180,7 @@ impl Tile {
     fn add(&mut self, stream: &StreamPlan, w: usize, entry: &Entry) {
         self.count += 1;
         for (sum, term) in self.sums.iter_mut().zip(&stream.windows[w].terms) {
-            *sum += term.of_entry(entry);
+            add(sum, term.of_entry(entry));
         }
         for (accumulator, (_, plan)) in self.accumulators.iter_mut().zip(stream.accumulators_of(w))
         {

@@ -3,6 +3,7 @@
 use crate::feature::accumulator::Accumulator;
 use crate::feature::history::KeyHistory;
 use crate::feature::plan::StreamPlan;
+use crate::feature::window::add;
 
 /// A window's count, sums and accumulators, in the order of the stream's.
 pub(super) struct Held {
@@ -34,7 +35,7 @@ impl Held {
         let entry = history.events.entry(event);
         self.count += 1;
         for (sum, term) in self.sums.iter_mut().zip(&stream.windows[w].terms) {
-            *sum += term.of_entry(entry);
+            add(sum, term.of_entry(entry));
         }
         for (accumulator, (_, plan)) in self.accumulators.iter_mut().zip(stream.accumulators_of(w))
         {
@@ -55,7 +56,7 @@ impl Held {
         let (window, fold) = (&stream.windows[w], &history.folds[f]);
         for tile in fold.tiles_after(window, start) {
             self.count += tile.count;
-            self.sums.iter_mut().zip(&tile.sums).for_each(|(sum, of)| *sum += of);
+            self.sums.iter_mut().zip(&tile.sums).for_each(|(sum, of)| add(sum, *of));
             let own = self.accumulators.iter_mut().zip(&tile.accumulators);
             for ((accumulator, of), (_, plan)) in own.zip(stream.accumulators_of(w)) {
                 accumulator.merge(plan, of);

@@ -4,7 +4,7 @@ use crate::feature::accumulator::{AccumulatorPlan, MEASURES};
 use crate::feature::history::{KeyHistory, WindowState};
 use crate::feature::online::LabelOutcome;
 use crate::feature::plan::{Measure, StreamPlan};
-use crate::feature::window::Term;
+use crate::feature::window::{Term, add};
 
 impl KeyHistory {
     /// Gives an event its label.
@@ -22,6 +22,7 @@ impl KeyHistory {
             if old == new {
                 continue;
             }
+            let change = i128::from(new) - i128::from(old);
             for (w, window) in stream.windows.iter().enumerate() {
                 let term = window.terms.iter().position(|term| *term == Term::Value(measure));
                 let counts = |plan: AccumulatorPlan| plan.counts_bad(measure);
@@ -34,7 +35,7 @@ impl KeyHistory {
                 };
                 if inside {
                     if let Some(term) = term {
-                        self.sums[window.sums()][term] += i128::from(new - old);
+                        add(&mut self.sums[window.sums()][term], change);
                     }
                     for (a, plan) in stream.accumulators_of(w).filter(|(_, plan)| counts(*plan)) {
                         self.accumulators[a].relabel(plan, entry);
@@ -45,7 +46,7 @@ impl KeyHistory {
                     && let Some(tile) = self.folds[f].tile_of(window, order.0)
                 {
                     if let Some(term) = term {
-                        tile.sums[term] += i128::from(new - old);
+                        add(&mut tile.sums[term], change);
                     }
                     let accumulators = tile.accumulators.iter_mut().zip(stream.accumulators_of(w));
                     for (accumulator, (_, plan)) in accumulators.filter(|(_, (_, p))| counts(*p)) {

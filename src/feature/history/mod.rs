@@ -10,7 +10,7 @@ mod peek;
 
 use crate::feature::accumulator::{Accumulator, AccumulatorPlan};
 use crate::feature::plan::StreamPlan;
-use crate::feature::window::{Ends, View};
+use crate::feature::window::{Ends, View, add};
 use events::KeptEvents;
 use fold::Fold;
 use held::Held;
@@ -169,7 +169,7 @@ impl KeyHistory {
         let window = &stream.windows[w];
         let entry = self.events.entry(event);
         for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
-            *sum += sign * term.of_entry(entry);
+            add(sum, sign * term.of_entry(entry));
         }
     }
 

@@ -115,7 +115,7 @@ impl QuantileSketch {
         if n_buckets > reader.remaining() as u64 / 16 {
             return Err(odd());
         }
-        let read = |_| Ok((reader.i64()?, reader.u64()?));
+        let read = |_| Ok((reader.i64()?, reader.count()?));
         let buckets = (0..n_buckets).map(read).collect::<Result<Vec<(i64, u64)>>>()?;
         let total = buckets.iter().try_fold(0u64, |total, (_, n)| total.checked_add(*n));
         let sound = |total: &u64| {

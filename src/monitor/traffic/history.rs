@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::codec::{MOST_COUNTED, Reader};
+use crate::codec::{MOST_COUNTED, Reader, total};
 use crate::error::{Error, Result};
 use crate::monitor::Metric;
 use crate::stats::{SCORE_BINS, SCORE_STEPS};
 use crate::time::Timestamp;
+
+/// The longest that an answer may take: longer ones count as this long.
+pub(super) const LONGEST_NANOS: u64 = 3_600_000_000_000;
 
 /// Latency buckets: two per power of two of nanoseconds, from 512 ns to 68 s.
 pub(super) const LATENCIES: usize = 55;
@@ -40,17 +43,12 @@ pub struct TrafficStats {
 type Counter = (&'static str, &'static str, fn(&TrafficStats) -> u64);
 
 impl TrafficStats {
-    /// Adds the counts of another stretch, version or segment.
+    /// Adds the counts of another stretch, version or segment. A count that cannot grow any more stays at its largest.
     pub fn merge(&mut self, other: &TrafficStats) {
-        self.count += other.count;
-        self.reviews += other.reviews;
-        self.fallbacks += other.fallbacks;
-        self.errors += other.errors;
-        self.incomplete += other.incomplete;
-        self.unseen += other.unseen;
-        self.out_of_range += other.out_of_range;
-        self.latency_nanos += other.latency_nanos;
-        self.score_steps += other.score_steps;
+        let pairs = self.counts_mut().into_iter().zip(other.counts());
+        pairs.for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+        self.latency_nanos = self.latency_nanos.saturating_add(other.latency_nanos);
+        self.score_steps = self.score_steps.saturating_add(other.score_steps);
         add(&mut self.latencies, &other.latencies);
         add(&mut self.scores, &other.scores);
     }
@@ -93,7 +91,7 @@ impl TrafficStats {
 
     /// Requests that were scored.
     pub fn scored(&self) -> u64 {
-        self.count - self.fallbacks - self.errors
+        self.count.saturating_sub(self.fallbacks.saturating_add(self.errors))
     }
 
     /// Mean score; `None` without a scored request.
@@ -110,14 +108,14 @@ impl TrafficStats {
     /// The latency in seconds that a share `q` of the requests stayed below, to a quarter of its value; `None` without requests, or for a `q`
     /// outside `0.0..=1.0`. Latency distributions are kept by the minute: only whole minutes count.
     pub fn latency_quantile(&self, q: f64) -> Option<f64> {
-        let total: u64 = self.latencies.iter().sum();
+        let total = total(self.latencies.iter().copied());
         if total == 0 || !(0.0..=1.0).contains(&q) {
             return None;
         }
         let rank = ((q * total as f64).ceil() as u64).clamp(1, total);
         let mut seen = 0;
         let bucket = self.latencies.iter().position(|&count| {
-            seen += count;
+            seen = count.saturating_add(seen);
             seen >= rank
         })?;
         let low = bucket.checked_sub(1).map_or(0.0, upper_bound);
@@ -137,7 +135,7 @@ impl TrafficStats {
     pub(super) fn latency_buckets(&self) -> Vec<(f64, u64)> {
         let mut seen = 0;
         let cumulated = self.latencies.iter().enumerate().map(|(i, count)| {
-            seen += count;
+            seen = count.saturating_add(seen);
             (i, upper_bound(i), seen)
         });
         cumulated.filter(|(i, ..)| i % 4 == 3).map(|(_, bound, seen)| (bound, seen)).collect()
@@ -188,9 +186,7 @@ impl TrafficStats {
     }
 
     pub(in crate::monitor) fn write(&self, bytes: &mut Vec<u8>) {
-        let TrafficStats { count, reviews, fallbacks, errors, incomplete, unseen, .. } = *self;
-        let counts = [count, reviews, fallbacks, errors, incomplete, unseen, self.out_of_range];
-        bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
+        bytes.extend(self.counts().iter().flat_map(|count| count.to_le_bytes()));
         bytes.extend(self.latency_nanos.to_le_bytes());
         bytes.extend(self.score_steps.to_le_bytes());
         for distribution in [&self.latencies, &self.scores] {
@@ -202,15 +198,18 @@ impl TrafficStats {
     /// What [`write`](Self::write) wrote; the bytes may be hostile.
     pub(in crate::monitor) fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let corrupt = || Error::corrupt("traffic", "its counts do not add up");
-        let mut counts = [0; 7];
-        for count in &mut counts {
+        let mut stats = TrafficStats::default();
+        for count in stats.counts_mut() {
             *count = reader.count()?;
         }
-        let [count, reviews, fallbacks, errors, incomplete, unseen, out_of_range] = counts;
+        (stats.latency_nanos, stats.score_steps) = (reader.u128()?, reader.u128()?);
+        let TrafficStats { count, reviews, fallbacks, errors, incomplete, unseen, .. } = stats;
         let parts = [reviews, fallbacks + errors, incomplete, unseen];
-        let (latency_nanos, score_steps) = (reader.u128()?, reader.u128()?);
-        let most = u128::from(MOST_COUNTED) << 48;
-        if parts.iter().any(|part| *part > count) || latency_nanos.max(score_steps) > most {
+        let most = |each: u64| u128::from(MOST_COUNTED) * u128::from(each);
+        if parts.iter().any(|part| *part > count)
+            || stats.latency_nanos > most(LONGEST_NANOS)
+            || stats.score_steps > most(SCORE_STEPS as u64)
+        {
             return Err(corrupt());
         }
         let mut distribution = |most: usize| {
@@ -220,10 +219,31 @@ impl TrafficStats {
                 false => (0..n).map(|_| reader.count()).collect::<Result<Vec<u64>>>(),
             }
         };
-        let (latencies, scores) = (distribution(LATENCIES)?, distribution(SCORE_BINS)?);
-        let counts = [count, reviews, fallbacks, errors, incomplete, unseen];
-        let stats = TrafficStats::of_counters(counts, 0, 0);
-        Ok(TrafficStats { out_of_range, latency_nanos, score_steps, latencies, scores, ..stats })
+        (stats.latencies, stats.scores) = (distribution(LATENCIES)?, distribution(SCORE_BINS)?);
+        Ok(stats)
+    }
+
+    /// All counts together.
+    pub(in crate::monitor) fn counted(&self) -> u64 {
+        let distributions = self.latencies.iter().chain(&self.scores).copied();
+        total(self.counts().into_iter().chain(distributions))
+    }
+
+    /// The counts that are in no distribution, in the order in which they are written.
+    fn counts_mut(&mut self) -> [&mut u64; 7] {
+        [
+            &mut self.count,
+            &mut self.reviews,
+            &mut self.fallbacks,
+            &mut self.errors,
+            &mut self.incomplete,
+            &mut self.unseen,
+            &mut self.out_of_range,
+        ]
+    }
+
+    fn counts(&self) -> [u64; 7] {
+        TrafficStats::COUNTERS.map(|(_, _, count)| count(self))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -235,7 +255,7 @@ fn add(sum: &mut Vec<u64>, more: &[u64]) {
     if sum.len() < more.len() {
         sum.resize(more.len(), 0);
     }
-    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
 }
 
 /// The bucket of a latency: the first one below 512 ns, then two for each doubling.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::history::{History, LATENCIES, TrafficStats, latency_bucket};
+use super::history::{History, LATENCIES, LONGEST_NANOS, TrafficStats, latency_bucket};
 use super::{Answer, Outcome};
 use crate::evaluate::Decision;
 use crate::stats::{SCORE_BINS, SCORE_STEPS, score_bin};
@@ -102,8 +102,8 @@ impl Open {
         let review = u64::from(decision.is_some_and(Decision::is_alert));
         slot.requests.fetch_add(1 + (review << 32), RELAXED);
         let nanos = u64::try_from(answer.latency.as_nanos()).unwrap_or(u64::MAX);
-        // Sums must not run over: an hour is as long as an answer can count.
-        let nanos = nanos.min(3_600_000_000_000);
+        // Sums must not run over.
+        let nanos = nanos.min(LONGEST_NANOS);
         slot.latency_nanos.fetch_add(nanos, RELAXED);
         self.latencies[distribution][latency_bucket(nanos)].fetch_add(1, RELAXED);
     }

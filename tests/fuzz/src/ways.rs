@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use riskcycle::dataset::{CsvFeature, CsvLayout};
-use riskcycle::drift::{DriftConfig, DriftCounts, ReferenceProfile};
+use riskcycle::drift::{DriftConfig, DriftCounts, DriftWindow, ReferenceProfile};
 use riskcycle::event::CsvSource;
 use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentStatistics, ExposureToken, Metric, Mode,
-    RecorderConfig, RoutingConfig,
+    RecorderConfig, Router, RoutingConfig,
 };
 use riskcycle::feature::{OnlineConfig, OnlineFeatures};
 use riskcycle::model::{
@@ -19,13 +19,17 @@ use riskcycle::model::{
 };
 use riskcycle::monitor::{MonitorConfig, MonitorCounts};
 use riskcycle::registry::{Artifact, DirectoryRegistryLog, LoadOptions, RegistryLog};
-use riskcycle::serve::ServiceStats;
+use riskcycle::serve::{ServiceStats, ServingStats};
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::train::{JsonLinesRunLog, JsonLinesTuningJournal, RunLog, TuningJournal};
-use riskcycle::{Categories, Digest, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp};
+use riskcycle::{
+    Categories, Digest, EntityKey, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp,
+};
 
 use super::meter::bounded;
 
+/// Some weeks after all that the seeds hold.
+const LATER: Timestamp = Timestamp::from_date(2026, 3, 1);
 /// Memory per byte that a binary format may take.
 const BINARY: usize = 4;
 /// Memory per byte that a format may take that leaves out what is zero.
@@ -121,17 +125,31 @@ pub fn state(bytes: &[u8]) {
             // A phase's sums are some ten kilobytes however few bytes follow, so its bound is above a mebibyte.
             let (read, peak) = super::meter::metered(|| read(&bytes));
             assert!(peak <= BINARY * bytes.len() + (8 << 20), "statistics took {peak} bytes");
-            if let Ok(statistics) = read {
-                let again = statistics.to_bytes();
-                let read = ExperimentStatistics::from_bytes(&EXPERIMENT, config, &again);
-                assert_eq!(read.expect("what was read reads again").to_bytes(), again);
-                let _ = EXPERIMENT.report(&statistics, Timestamp::from_date(2026, 3, 1));
+            if let Ok(mut statistics) = read {
+                let again = |statistics: &ExperimentStatistics| {
+                    let bytes = statistics.to_bytes();
+                    let read = ExperimentStatistics::from_bytes(&EXPERIMENT, config, &bytes);
+                    assert_eq!(read.expect("what was written reads again").to_bytes(), bytes);
+                };
+                again(&statistics);
+                expose(&mut statistics, &token(), true);
+                let _ = EXPERIMENT.report(&statistics, LATER);
+                if statistics.merge(&statistics.clone()).is_ok() {
+                    again(&statistics);
+                    let _ = EXPERIMENT.report(&statistics, LATER);
+                }
             }
         }
         2 => {
             let bytes = with_crc(bytes);
             if let Ok(token) = bounded("a token", BINARY, &bytes, ExposureToken::from_bytes) {
                 assert_eq!(token.to_bytes()[..], bytes);
+                let config = RecorderConfig { requests: 64, units: 64, days: 40 };
+                let mut statistics = ExperimentStatistics::new(&EXPERIMENT, config).unwrap();
+                expose(&mut statistics, &token, bytes[0] & 1 == 1);
+                let read =
+                    ExperimentStatistics::from_bytes(&EXPERIMENT, config, &statistics.to_bytes());
+                let _ = EXPERIMENT.report(&read.expect("what was counted reads again"), LATER);
             }
         }
         3 => {
@@ -139,6 +157,7 @@ pub fn state(bytes: &[u8]) {
             let read = bounded("a profile", BINARY, &bytes, ReferenceProfile::from_bytes);
             if let Ok(profile) = read {
                 assert_eq!(profile.to_bytes(), bytes);
+                watch(Arc::new(profile));
             }
         }
         4 => {
@@ -147,7 +166,14 @@ pub fn state(bytes: &[u8]) {
             if let Ok(stats) = read {
                 let mut sum = ServiceStats::from_bytes(&stats.to_bytes()).unwrap();
                 assert_eq!(sum, stats);
-                sum.merge(&stats);
+                if sum.merge(&stats).is_ok() {
+                    assert_eq!(ServiceStats::from_bytes(&sum.to_bytes()).unwrap(), sum);
+                }
+                let mut all = ServingStats::default();
+                sum.slots.values().flat_map(|of| of.values()).for_each(|of| all.merge(of));
+                let _ = (all.error_rate(), all.fallback_rate(), all.missing_rate());
+                let _ = (all.scores.mean(), all.scores.count(), all.mean_latency());
+                let _ = (all.latency.quantile(0.5), all.latency.quantile(0.999));
             }
         }
         5 => {
@@ -156,9 +182,19 @@ pub fn state(bytes: &[u8]) {
             if let Ok(counts) = read {
                 assert_eq!(counts.to_bytes(), bytes);
                 let mut sum = counts.clone();
-                sum.merge(&counts).unwrap();
-                let config = MonitorConfig::default();
-                let _ = sum.findings(&config, Timestamp::from_date(2026, 3, 1));
+                if sum.merge(&counts).is_ok() {
+                    assert_eq!(MonitorCounts::from_bytes(&sum.to_bytes()).unwrap(), sum);
+                }
+                let all = Timestamp::from_micros(i64::MIN)..Timestamp::from_micros(i64::MAX);
+                let traffic = sum.traffic(None, &all);
+                let _ = (traffic.mean_score(), traffic.mean_latency(), traffic.scored());
+                let _ = traffic.latency_quantile(0.99);
+                for ledger in sum.outcomes().values() {
+                    let _ = (ledger.labels(&all), ledger.expected(&all), ledger.calibration(&all));
+                    let _ = ledger.performance(all.clone(), LATER);
+                    let _ = (ledger.reports(true).completeness(LATER), ledger.reports(true).n());
+                }
+                let _ = sum.findings(&MonitorConfig::default(), LATER);
             }
         }
         _ => {
@@ -167,11 +203,42 @@ pub fn state(bytes: &[u8]) {
             if let Ok(counts) = read {
                 assert_eq!(counts.to_bytes(), bytes);
                 let mut sum = counts.clone();
-                sum.merge(&counts).unwrap();
+                if sum.merge(&counts).is_ok() {
+                    assert_eq!(DriftCounts::from_bytes(&sum.to_bytes()).unwrap(), sum);
+                }
+                let _ = sum.n_rows();
                 let _ = sum.report(&PROFILE, &DriftConfig::default());
             }
         }
     }
+}
+
+/// Lets an experiment count a request and its label, and the same label again.
+fn expose(statistics: &mut ExperimentStatistics, token: &ExposureToken, bad: bool) {
+    statistics.expose(token);
+    for _ in 0..2 {
+        statistics.outcome(token, bad, LATER);
+    }
+}
+
+/// A request of the experiment.
+fn token() -> ExposureToken {
+    let (unit, at) = (EntityKey(3), Timestamp::from_date(2026, 1, 7));
+    let assignment = EXPERIMENT.router().route(unit, 1 << 40, at);
+    let token = ExposureToken::new(&assignment, unit, 1 << 40, at, Some(0.25), false);
+    token.expect("an arm of the experiment answers").with_amount(i64::MAX)
+}
+
+/// Counts rows on a reference and judges them.
+fn watch(profile: Arc<ReferenceProfile>) {
+    let width = profile.schema().n_features();
+    let Ok(window) = DriftWindow::new(profile.clone(), DriftConfig::default()) else { return };
+    for value in [f64::NAN, 0.0, 1.0, f64::INFINITY, f64::NEG_INFINITY, -1e300] {
+        let _ = window.observe_row(&vec![value; width], None);
+        let _ = window.observe_score(Some(0.5), None);
+    }
+    let counts = window.take(Timestamp::default(), LATER);
+    let _ = counts.report(&profile, &DriftConfig::default());
 }
 
 /// A file behind a byte that says what it is: text, or an entry of a registry's log.
@@ -239,9 +306,12 @@ fn snapshot(bytes: &[u8]) {
     assert!(peak <= limit, "a snapshot of {} bytes took {peak} bytes", mended.len());
     if restored.is_ok() {
         let mut row = vec![0.0; FEATURES.schema().n_features()];
-        let event = transaction(1_000_000, 0);
-        let _ = FEATURES.observe(&event, &mut row);
-        let _ = FEATURES.label(&event, true);
+        for (i, customer) in [(1, 0), (41, 1), (100_000, 2), (1_000_000, 0)] {
+            let event = transaction(i, customer);
+            let _ = FEATURES.observe(&event, &mut row);
+            let _ = FEATURES.label(&event, true);
+        }
+        FEATURES.restore(&FEATURES.snapshot()).expect("what was restored restores again");
     }
 }
 

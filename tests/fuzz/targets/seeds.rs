@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
     let root = PathBuf::from(std::env::args().nth(1).expect("a folder to write to"));
-    for (target, seeds) in riskcycle_fuzz::seeds::all() {
+    let mut all = riskcycle_fuzz::seeds::all();
+    all.push(("http", riskcycle_fuzz::http::seeds()));
+    for (target, seeds) in all {
         let folder = root.join(target);
         fs::create_dir_all(&folder)?;
         for (i, seed) in seeds.iter().enumerate() {
