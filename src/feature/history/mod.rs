@@ -93,12 +93,12 @@ impl KeyHistory {
     /// several histories are about to need at the same time, and not one after the other. The value is of no use.
     pub(super) fn touch(&self) -> i64 {
         let place = |event| self.events.touch(event);
-        // Two at the start: the event that leaves may lie across two cache lines, and the one behind it is looked at.
+        // The event that leaves and what is looked at behind it lie across two cache lines as often as not.
         let edges =
-            |state: &WindowState| place(state.low) ^ place(state.low + 1) ^ place(state.high);
-        let sums = self.sums.first().map_or(0, |sum| *sum as i64);
+            |state: &WindowState| place(state.low) ^ place(state.low + 2) ^ place(state.high);
+        let sums = self.sums.iter().fold(self.last_read.0, |all, sum| all ^ *sum as i64);
         // A write to memory that is far away holds up the release of the key's lock, so the next event's place as well.
-        let end = place(self.events.end());
+        let end = place(self.events.end()) ^ self.gone;
         self.windows.iter().map(edges).fold(sums ^ end, |all, one| all ^ one)
     }
 
