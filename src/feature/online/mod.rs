@@ -38,18 +38,18 @@ const MAX_MEASURES: usize = 64;
 /// quantiles.
 ///
 /// Memory of a key and source: at most 450 bytes, with 48 more for each window and sum beyond four, and its events: the
-/// widest window that keeps them, its delay included, holds at most n at a time, and there is room for twice as many at 8
-/// bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
+/// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
+/// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
 /// about 40 per different value; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
 /// summaries.
 ///
 /// # Allocation
 /// [`observe`](Self::observe) allocates for a key that is new, or was idle and forgotten. The events of a known key lie in one
 /// room, a power of two of them; a key that outgrows its room moves into one of twice the size, which
-/// [`maintain`](Self::maintain) keeps in hand: for every sixteen keys of a size one of the next, and one more. So where sums
-/// are all that is asked for, known keys allocate nothing, as long as no more of them grow between two calls than that. It
-/// costs an eighth of the events' memory. Extremes, counts, quantiles and tiles keep summaries of their own, which
-/// allocate when they grow.
+/// [`maintain`](Self::maintain) keeps in hand: for every sixteen keys of a size one of the next, and one more, up to 4,096
+/// events. So where sums are all that is asked for, known keys allocate nothing, as long as no more of them grow between
+/// two calls than that. It costs an eighth of the events' memory. Extremes, counts, quantiles and tiles keep summaries of
+/// their own, which allocate when they grow.
 pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
     config: OnlineConfig,

@@ -19,6 +19,9 @@ pub(super) struct RoomCensus {
 /// Of so many histories that could come to need a larger room one is provided for, and one more.
 const HISTORIES_PER_SPARE: usize = 16;
 
+/// Larger rooms than for so many events are not kept in hand: moving that many costs more than the allocation.
+const LARGEST_SPARE: usize = 4096;
+
 impl SpareRooms {
     /// Moves a history into the next larger room: a spare one, or if there is none a new one of `length` numbers for each
     /// event. What it leaves becomes spare if a place is free.
@@ -46,6 +49,7 @@ impl SpareRooms {
             let smaller = place.checked_sub(1).and_then(|smaller| census.sizes.get(smaller));
             let wanted = match smaller {
                 Some(0) | None => 0,
+                _ if 1 << place > LARGEST_SPARE => 0,
                 Some(histories) => histories.div_ceil(HISTORIES_PER_SPARE) + 1,
             };
             spare.truncate(wanted);
