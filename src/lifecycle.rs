@@ -338,9 +338,14 @@ impl<E> Lifecycle<E> {
     }
 
     /// Looks at what has become known by `now`, closes the drift stretch if it has lasted a bucket, and moves the alerts:
-    /// [`Monitoring::tick`]. Call it at least once per bucket.
+    /// [`Monitoring::tick`]. With the stretch it also [maintains](OnlineFeatures::maintain) the features. Call it at least
+    /// once per bucket.
     pub fn tick(&self, now: Timestamp) -> Tick {
-        self.monitoring.tick(now)
+        let tick = self.monitoring.tick(now);
+        if tick.drift.is_some() {
+            self.features.maintain(now);
+        }
+        tick
     }
 
     /// Whether what fires calls for a challenger, by the configured policy. `labels` counts the labels that the host has within

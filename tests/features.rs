@@ -266,7 +266,7 @@ proptest! {
             }
         }
         if idle && let Some(next) = after.first() {
-            one.evict_idle(Timestamp::from_seconds(next.second)); // changes nothing to come
+            one.maintain(Timestamp::from_seconds(next.second)); // changes nothing to come
         }
         let bytes = one.snapshot();
         two.restore(&bytes).unwrap();
@@ -662,9 +662,9 @@ fn idle_keys_go_and_the_others_stay() {
     online.observe(&Payment { card: 2, shop: 2, ..payment(2, 86_400) }, &mut row).unwrap();
     assert_eq!(online.n_keys(), 4);
     // A day after the first event no card window sees it, but the shop's window looks a day further back.
-    assert_eq!(online.evict_idle(Timestamp::from_seconds(86_400)), 1);
-    assert_eq!(online.evict_idle(Timestamp::from_seconds(2 * 86_400)), 2);
-    assert_eq!(online.evict_idle(Timestamp::from_seconds(3 * 86_400)), 1);
+    assert_eq!(online.maintain(Timestamp::from_seconds(86_400)), 1);
+    assert_eq!(online.maintain(Timestamp::from_seconds(2 * 86_400)), 2);
+    assert_eq!(online.maintain(Timestamp::from_seconds(3 * 86_400)), 1);
     assert_eq!(online.n_keys(), 0);
 }
 

@@ -74,7 +74,7 @@ pub fn user_behaviour(user: &str, amount: &str, zone: impl Into<Zone>) -> Result
 /// |---|---|
 /// | `associated_users` | different users, over all history |
 /// | `total_transactions` | over all history |
-/// | `fraud_users` | different users with a bad event on this device, as far as labels are known |
+/// | `fraud_users` | different users with a bad event on this very device, as far as labels are known: a user whose frauds all lie on other devices does not count |
 /// | `avg_sessions_per_day` | different sessions on a day, averaged over days with any |
 /// | `device_age_days` | days since the first event, with fraction |
 ///

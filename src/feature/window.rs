@@ -98,7 +98,7 @@ impl Sum for i128 {
         // Both round to the nearest; the conversion from i64 is a single instruction.
         match i64::try_from(self) {
             Ok(small) => small as f64,
-            Err(_) => self as f64,
+            Err(_) => wide_to_f64(self),
         }
     }
 }
@@ -108,6 +108,13 @@ impl Sum for i128 {
 #[inline]
 pub(super) fn add(sum: &mut i128, part: i128) {
     *sum = sum.wrapping_add(part);
+}
+
+/// Apart, or the compiler takes this way for all numbers.
+#[cold]
+#[inline(never)]
+fn wide_to_f64(value: i128) -> f64 {
+    value as f64
 }
 
 impl WindowPlan {

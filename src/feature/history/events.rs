@@ -2,31 +2,61 @@
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
-use crate::feature::accumulator::Entry;
+use crate::feature::accumulator::{Entry, MEASURES};
 
-/// Events in (time, id) order, numbered from the key's first on: a queue in one piece.
+/// Events in (time, id) order, numbered from the key's first on: a ring, in which an event stands at its number modulo the
+/// room there is.
 #[derive(Debug, Clone)]
 pub(super) struct KeptEvents {
     /// Number of the oldest event kept.
     first: u64,
     /// Number of the next event to come.
     end: u64,
+    /// The order of the event before that; of none, the beginning of time.
+    last: (i64, i64),
     /// Numbers per event.
     length: usize,
-    /// Where the oldest event stands in `numbers`.
-    start: usize,
-    numbers: Vec<i64>,
+    /// Room for a power of two of events, or for none.
+    numbers: Box<[i64]>,
+    /// The room less one.
+    mask: u64,
 }
 
 impl KeptEvents {
     pub(super) fn new(length: usize) -> Self {
-        KeptEvents { first: 0, end: 0, length, start: 0, numbers: Vec::new() }
+        let last = (i64::MIN, i64::MIN);
+        KeptEvents { first: 0, end: 0, last, length, numbers: Box::default(), mask: 0 }
     }
 
-    /// Makes room for so many events.
-    pub(super) fn reserve(&mut self, events: u64) {
-        self.numbers
-            .reserve(usize::try_from(events).unwrap_or(usize::MAX).saturating_mul(self.length));
+    /// Events that there is room for.
+    pub(super) fn room(&self) -> u64 {
+        if self.numbers.is_empty() { 0 } else { self.mask + 1 }
+    }
+
+    /// The room to move into when this one is full.
+    pub(super) fn next_room(&self) -> u64 {
+        (2 * self.room()).max(4)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.n() == self.room()
+    }
+
+    /// Moves into a larger room, of `length` numbers for each event; returns the old one.
+    pub(super) fn move_into(&mut self, numbers: Box<[i64]>) -> Box<[i64]> {
+        let mask = (numbers.len() / self.length) as u64 - 1;
+        let old = KeptEvents { numbers: std::mem::replace(&mut self.numbers, numbers), ..*self };
+        self.mask = mask;
+        for event in self.first..self.end {
+            let place = self.place(event);
+            self.numbers[place..place + self.length].copy_from_slice(old.entry(event));
+        }
+        old.numbers
+    }
+
+    fn grow(&mut self) {
+        let room = usize::try_from(self.next_room()).unwrap_or(usize::MAX);
+        self.move_into(vec![0; room.saturating_mul(self.length)].into());
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -41,8 +71,9 @@ impl KeptEvents {
         self.end - self.first
     }
 
+    #[inline]
     fn place(&self, event: u64) -> usize {
-        self.start + (event - self.first) as usize * self.length
+        (event & self.mask) as usize * self.length
     }
 
     #[inline]
@@ -62,9 +93,15 @@ impl KeptEvents {
         if event < self.end { self.entry(event)[0] } else { i64::MAX }
     }
 
+    /// Reads the place of an event, whatever is there.
+    #[inline]
+    pub(super) fn touch(&self, event: u64) -> i64 {
+        self.numbers.get(self.place(event)).map_or(0, |number| *number)
+    }
+
     /// The last event's (time, id).
     pub(super) fn last(&self) -> Option<(i64, i64)> {
-        (self.first < self.end).then(|| self.order(self.end - 1))
+        (self.first < self.end).then_some(self.last)
     }
 
     /// Number of the first event for which `before` does not hold; it must hold for a beginning of the queue.
@@ -83,18 +120,35 @@ impl KeptEvents {
         (event < self.end && self.order(event) == order).then_some(event)
     }
 
+    /// Puts an event behind all others.
     pub(super) fn push(&mut self, order: (i64, i64), measures: &[i64]) {
-        self.numbers.extend([order.0, order.1]);
-        self.numbers.extend_from_slice(measures);
+        if self.is_full() {
+            self.grow();
+        }
         self.end += 1;
+        self.last = order;
+        self.put(self.end - 1, order, measures);
     }
 
     /// Puts an event before the one numbered `event`, which moves on with all behind it.
     pub(super) fn insert(&mut self, event: u64, order: (i64, i64), measures: &[i64]) {
-        let place = self.place(event);
-        let entry = [order.0, order.1].into_iter().chain(measures.iter().copied());
-        self.numbers.splice(place..place, entry);
+        if self.is_full() {
+            self.grow();
+        }
+        for moved in (event..self.end).rev() {
+            let (from, to) = (self.place(moved), self.place(moved + 1));
+            self.numbers.copy_within(from..from + self.length, to);
+        }
         self.end += 1;
+        self.last = self.last.max(order);
+        self.put(event, order, measures);
+    }
+
+    fn put(&mut self, event: u64, order: (i64, i64), measures: &[i64]) {
+        let place = self.place(event);
+        let entry = &mut self.numbers[place..place + self.length];
+        (entry[0], entry[1]) = order;
+        entry[MEASURES..].copy_from_slice(measures);
     }
 
     /// Replaces a measure; returns what it was.
@@ -105,34 +159,34 @@ impl KeptEvents {
 
     /// Forgets all events before the one numbered `oldest`.
     pub(super) fn forget(&mut self, oldest: u64) {
-        self.start = self.place(oldest);
         self.first = oldest;
-        // Half of it is gone: move the rest to the front. O(1) amortised, and the space is used again.
-        if self.start * 2 > self.numbers.len() {
-            self.numbers.copy_within(self.start.., 0);
-            self.numbers.truncate(self.numbers.len() - self.start);
-            self.start = 0;
-        }
     }
 
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.first.to_le_bytes());
         bytes.extend(self.n().to_le_bytes());
-        self.numbers[self.start..].iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+        let entries = (self.first..self.end).flat_map(|event| self.entry(event));
+        entries.for_each(|value| bytes.extend(value.to_le_bytes()));
     }
 
     pub(super) fn read(length: usize, reader: &mut Reader<'_>) -> Result<Self> {
         let corrupt = |reason: &str| Error::corrupt("feature snapshot", reason);
         let (first, n) = (reader.count()?, reader.u64()?);
-        let numbers = usize::try_from(n).ok().and_then(|n| n.checked_mul(length));
-        let numbers = numbers.filter(|numbers| *numbers <= reader.remaining() / 8);
-        let numbers = numbers.ok_or_else(|| corrupt("ends too early"))?;
-        let numbers = (0..numbers).map(|_| reader.i64()).collect::<Result<Vec<i64>>>()?;
-        let end = first.checked_add(n).ok_or_else(|| corrupt("counts too many events"))?;
-        let events = KeptEvents { first, end, length, start: 0, numbers };
-        let in_order = |event| events.order(event) < events.order(event + 1);
-        if !(first..end.saturating_sub(1)).all(in_order) {
-            return Err(corrupt("holds events out of order"));
+        let most = (reader.remaining() / 8 / length) as u64;
+        if n > most {
+            return Err(corrupt("ends too early"));
+        }
+        let mut events = KeptEvents { first, end: first, ..KeptEvents::new(length) };
+        let mut entry = vec![0; length];
+        for _ in 0..n {
+            for value in &mut entry {
+                *value = reader.i64()?;
+            }
+            let order = (entry[0], entry[1]);
+            if events.last().is_some_and(|last| order <= last) {
+                return Err(corrupt("holds events out of order"));
+            }
+            events.push(order, &entry[MEASURES..]);
         }
         Ok(events)
     }

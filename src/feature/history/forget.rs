@@ -66,7 +66,7 @@ impl KeyHistory {
                         }
                     }
                     None if state.low <= event && event < state.high => {
-                        self.book(stream, w, event, -1);
+                        self.book(stream, w, event, false);
                         self.accumulate(stream, w, event, false);
                     }
                     None => {}

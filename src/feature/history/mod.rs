@@ -8,6 +8,8 @@ mod held;
 mod label;
 mod peek;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::feature::accumulator::{Accumulator, AccumulatorPlan};
 use crate::feature::plan::StreamPlan;
 use crate::feature::window::{Ends, View, add};
@@ -25,9 +27,11 @@ pub(super) struct KeyHistory {
     /// Time of the latest event that was kept once and has left every window.
     gone: i64,
     last_read: (i64, i64),
-    windows: Box<[WindowState]>,
+    // In place for as many as most definitions have: what a reading needs of a key lies in one piece of memory, and one
+    // cache miss less is 0.1 µs less.
+    windows: SmallVec<[WindowState; 4]>,
     /// Of all windows, one after the other.
-    sums: Box<[i128]>,
+    sums: SmallVec<[i128; 4]>,
     accumulators: Box<[Accumulator]>,
     /// Of the windows that fold, in order.
     folds: Box<[Fold]>,
@@ -63,16 +67,39 @@ impl KeyHistory {
             events: KeptEvents::new(stream.entry_len()),
             gone: i64::MIN,
             last_read: (i64::MIN, i64::MIN),
-            windows: vec![state; stream.windows.len()].into(),
-            sums: vec![0; stream.windows.iter().map(|window| window.terms.len()).sum()].into(),
+            windows: smallvec![state; stream.windows.len()],
+            sums: smallvec![0; stream.windows.iter().map(|window| window.terms.len()).sum()],
             accumulators: stream.accumulators.iter().map(start).collect(),
             folds: folding.map(|_| Fold::new()).collect(),
         }
     }
 
-    /// Makes room for so many events.
-    pub(super) fn reserve(&mut self, events: u64) {
-        self.events.reserve(events);
+    /// Whether the next event needs more room than there is.
+    pub(super) fn is_full(&self) -> bool {
+        self.events.is_full()
+    }
+
+    /// Events that there is room for, and how many in the room that comes next.
+    pub(super) fn rooms(&self) -> (u64, u64) {
+        (self.events.room(), self.events.next_room())
+    }
+
+    /// Moves the events into a larger room; returns the old one.
+    pub(super) fn move_into(&mut self, room: Box<[i64]>) -> Box<[i64]> {
+        self.events.move_into(room)
+    }
+
+    /// Reads where the windows stand and where the next event will, and leaves it at that: so that memory brings what
+    /// several histories are about to need at the same time, and not one after the other. The value is of no use.
+    pub(super) fn touch(&self) -> i64 {
+        let place = |event| self.events.touch(event);
+        // The event that leaves and what is looked at behind it lie across two cache lines as often as not.
+        let edges =
+            |state: &WindowState| place(state.low) ^ place(state.low + 2) ^ place(state.high);
+        let sums = self.sums.iter().fold(self.last_read.0, |all, sum| all ^ *sum as i64);
+        // A write to memory that is far away holds up the release of the key's lock, so the next event's place as well.
+        let end = place(self.events.end()) ^ self.gone;
+        self.windows.iter().map(edges).fold(sums ^ end, |all, one| all ^ one)
     }
 
     /// Number of events kept.
@@ -128,7 +155,7 @@ impl KeyHistory {
                     if order.0 <= window.start(self.last_read.0) {
                         self.windows[w].low += 1;
                     } else {
-                        self.book(stream, w, event, 1);
+                        self.book(stream, w, event, true);
                     }
                     // Numbers behind it have moved, and candidates may have been beaten.
                     self.rebuild(stream, w);
@@ -143,7 +170,7 @@ impl KeyHistory {
         let window = &stream.windows[w];
         if self.folds[f].sees(window, self.events.time(event)) {
             self.folds[f].count += 1;
-            self.book(stream, w, event, 1);
+            self.book(stream, w, event, true);
             self.accumulate(stream, w, event, true);
         }
         let fold = &mut self.folds[f];
@@ -163,13 +190,14 @@ impl KeyHistory {
         state.oldest = if holds { self.events.time(state.low) } else { i64::MAX };
     }
 
-    /// Adds an event to a window's sums, or takes it out for a `sign` of −1.
+    /// Adds an event to a window's sums, or takes it out.
     #[inline]
-    fn book(&mut self, stream: &StreamPlan, w: usize, event: u64, sign: i128) {
+    fn book(&mut self, stream: &StreamPlan, w: usize, event: u64, enters: bool) {
         let window = &stream.windows[w];
         let entry = self.events.entry(event);
         for (sum, term) in self.sums[window.sums()].iter_mut().zip(&window.terms) {
-            add(sum, sign * term.of_entry(entry));
+            let value = term.of_entry(entry);
+            add(sum, if enters { value } else { -value });
         }
     }
 
@@ -226,7 +254,7 @@ impl KeyHistory {
         let WindowState { low, mut high, oldest, .. } = self.windows[w];
         let before = high;
         while high < self.events.end() && window.enters(self.events.order(high), asking) {
-            self.book(stream, w, high, 1);
+            self.book(stream, w, high, true);
             if !stream.accumulators.is_empty() {
                 self.accumulate(stream, w, high, true);
             }
@@ -244,7 +272,7 @@ impl KeyHistory {
     fn leave(&mut self, stream: &StreamPlan, w: usize, start: i64) {
         let WindowState { mut low, high, next, .. } = self.windows[w];
         while low < high && self.events.entry(low)[0] <= start {
-            self.book(stream, w, low, -1);
+            self.book(stream, w, low, false);
             if !stream.accumulators.is_empty() {
                 self.accumulate(stream, w, low, false);
             }

@@ -13,23 +13,21 @@ pub struct OnlineConfig {
     pub max_lateness: Duration,
     /// What becomes of an event that is later than that.
     pub too_late: TooLate,
-    /// Most events kept per entity and source; the oldest are dropped out of their windows first, and counted. This is
-    /// the bound on a key's memory; windows that keep no events ([`Width::Sawtooth`](crate::feature::Width::Sawtooth),
-    /// lifetimes) do not suffer from it.
+    /// Most events kept per entity and source: the bound on a key's memory. Beyond it the oldest leave the windows that keep
+    /// events before their time, and [`OnlineFeatures::truncated`](crate::feature::OnlineFeatures::truncated) counts them: from
+    /// then on batch and online differ for that entity. For entities that busy define the window as
+    /// [`Width::Sawtooth`](crate::feature::Width::Sawtooth): it folds events into tiles from the first one on, and being part of
+    /// the definition the tiles are the same in batch. Those windows and lifetimes keep no events and lose none here.
     pub max_events_per_key: u64,
-    /// Events that room is made for when an entity is first seen: as long as its windows never hold more than half as many,
-    /// nothing is allocated for it again.
-    pub reserve_events_per_key: u64,
 }
 
-/// Events in order only; a million events per key, and room for none.
+/// Events in order only; a million events per key.
 impl Default for OnlineConfig {
     fn default() -> Self {
         OnlineConfig {
             max_lateness: Duration::ZERO,
             too_late: TooLate::Reject,
             max_events_per_key: 1_000_000,
-            reserve_events_per_key: 0,
         }
     }
 }

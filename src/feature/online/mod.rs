@@ -1,7 +1,9 @@
 //! The online driver: the same windows, kept up to date event by event.
 
 mod config;
+mod observe;
 mod snapshot;
+mod spare;
 
 pub use config::{LabelOutcome, Observed, OnlineConfig, TooLate};
 
@@ -12,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::feature::history::{Inserted, KeyHistory};
+use crate::feature::history::KeyHistory;
 use crate::feature::key_hash::{KeyHash, KeyHashBuilder};
-use crate::feature::plan::{FeaturePlan, Measure};
+use crate::feature::online::spare::{RoomCensus, SpareRooms};
+use crate::feature::plan::{FeaturePlan, StreamPlan};
 use crate::ids::EntityKey;
 use crate::schema::FeatureSchema;
 use crate::time::{Timestamp, micros};
@@ -32,12 +35,21 @@ const MAX_MEASURES: usize = 64;
 ///
 /// # Cost
 /// O(1) amortised per event, window and sum; O(log n) for extremes and counts, O(n) in the window's events for exact
-/// quantiles. No allocation for a known key once its history has reached its size, as long as sums are all that is asked
-/// for; a history that grows past its largest size yet allocates once more. Per key: about 250 bytes, 8 bytes ×
-/// (2 + measures) per event inside the widest window that keeps its events (its delay included), at most twice that while
-/// events leave, 32 bytes per window and 16 per window and sum, and what exact quantiles (8 bytes a value) and counts (about
-/// 40 bytes per different value) need. [`OnlineConfig::max_events_per_key`] bounds the events. A sawtooth window that folds
-/// has, for each step it spans, 100 bytes, 16 a sum, and its summaries.
+/// quantiles.
+///
+/// Memory of a key and source: at most 450 bytes, with 48 more for each window and sum beyond four, and its events: the
+/// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
+/// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
+/// about 40 per different value; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
+/// summaries.
+///
+/// # Allocation
+/// [`observe`](Self::observe) allocates for a key that is new, or was idle and forgotten. The events of a known key lie in one
+/// room, a power of two of them; a key that outgrows its room moves into one of twice the size, which
+/// [`maintain`](Self::maintain) keeps in hand: for every sixteen keys of a size one of the next, and one more, up to 4,096
+/// events. So where sums are all that is asked for, known keys allocate nothing, as long as no more of them grow between
+/// two calls than that. It costs an eighth of the events' memory. Extremes, counts, quantiles and tiles keep summaries of
+/// their own, which allocate when they grow.
 pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
     config: OnlineConfig,
@@ -48,22 +60,20 @@ pub struct OnlineFeatures<E> {
 
 struct Stream {
     shards: Vec<Mutex<Shard>>,
+    spare: SpareRooms,
     /// What a key without events reads.
     empty: KeyHistory,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    histories: HashMap<EntityKey, KeyHistory, KeyHashBuilder>,
+    histories: HashMap<EntityKey, Box<KeyHistory>, KeyHashBuilder>,
 }
 
-/// What is read off an event before any lock is taken.
-struct Reading {
-    order: (i64, i64),
-    keys: [EntityKey; MAX_STREAMS],
-    passes: [bool; MAX_STREAMS],
-    /// The measures of all streams, one after the other.
-    measures: [i64; MAX_MEASURES],
+impl Shard {
+    fn history(&mut self, key: EntityKey, plan: &StreamPlan) -> &mut KeyHistory {
+        self.histories.entry(key).or_insert_with(|| Box::new(KeyHistory::new(plan)))
+    }
 }
 
 impl<E> FeaturePlan<E> {
@@ -83,6 +93,7 @@ impl<E> FeaturePlan<E> {
         }
         let stream = |plan| Stream {
             shards: (0..N_SHARDS).map(|_| Mutex::default()).collect(),
+            spare: SpareRooms::default(),
             empty: KeyHistory::new(plan),
         };
         Ok(OnlineFeatures {
@@ -104,99 +115,6 @@ impl<E> OnlineFeatures<E> {
     /// The bound definition.
     pub fn plan(&self) -> &FeaturePlan<E> {
         &self.plan
-    }
-
-    /// Writes the features of an event as they stand at its moment into `out`, and remembers the event. Its label is
-    /// never read: labels come through [`label`](Self::label), when they are known.
-    ///
-    /// # Errors
-    /// `SchemaMismatch` if `out` does not have one place per feature; `TimeBackwards` for an event that comes too late
-    /// where the configuration rejects those. Nothing is remembered then.
-    pub fn observe(&self, event: &E, out: &mut [f64]) -> Result<Observed> {
-        self.schema().check_rows(out.len(), 1)?;
-        let reading = self.read(event);
-        let observed = self.observe_from(0, 0, false, &reading, out);
-        if matches!(observed, Ok(Observed::Dropped | Observed::Applied) | Err(_)) {
-            self.too_late.fetch_add(1, Ordering::Relaxed);
-        }
-        self.plan.finish(event, out);
-        observed
-    }
-
-    /// Takes the locks of the event's keys one inside the other, so that either all of them remember it or none does.
-    fn observe_from(
-        &self,
-        s: usize,
-        first_measure: usize,
-        too_late: bool,
-        reading: &Reading,
-        out: &mut [f64],
-    ) -> Result<Observed> {
-        let Some(plan) = self.plan.streams.get(s) else {
-            return Ok(match self.config.too_late {
-                TooLate::Apply if too_late => Observed::Applied,
-                _ if too_late => Observed::Dropped,
-                _ => Observed::New,
-            });
-        };
-        let measures = &reading.measures[first_measure..first_measure + plan.measures.len()];
-        let next = first_measure + measures.len();
-        let (key, order) = (reading.keys[s], reading.order);
-        let lateness = micros(self.config.max_lateness);
-        let mut shard = self.shard(s, key);
-        let known = shard.histories.get_mut(&key);
-        if !reading.passes[s] && known.is_none() {
-            drop(shard);
-            let observed = self.observe_from(s + 1, next, too_late, reading, out)?;
-            let write = &mut |column: usize, value| out[column] = value;
-            self.streams[s].empty.peek(plan, order, measures, write);
-            return Ok(observed);
-        }
-        let history = match known {
-            Some(history) => history,
-            None => {
-                let mut history = KeyHistory::new(plan);
-                history.reserve(self.config.reserve_events_per_key);
-                shard.histories.entry(key).or_insert(history)
-            }
-        };
-        let latest = history.latest();
-        let late = order <= latest
-            && (lateness == 0 || order.0 < latest.0.saturating_sub(lateness))
-            && !history.contains(order);
-        if late && self.config.too_late == TooLate::Reject {
-            return Err(Error::TimeBackwards {
-                what: format!("event of entity {key:?}"),
-                at: Timestamp::from_micros(order.0),
-                id: order.1 as u64 ^ (1 << 63),
-                last: Timestamp::from_micros(latest.0),
-            });
-        }
-        let mut observed = self.observe_from(s + 1, next, too_late || late, reading, out)?;
-        let write = &mut |column: usize, value| out[column] = value;
-        if matches!(observed, Observed::Dropped | Observed::Applied) {
-            // Too late for one of its entities, an event is so for all; as of now is all that can be told.
-            history.peek(plan, latest.max(order), measures, write);
-            if observed == Observed::Dropped {
-                return Ok(observed);
-            }
-        }
-        if reading.passes[s] && history.insert(plan, order, measures) == Inserted::Duplicate {
-            observed = observed.max(Observed::Duplicate);
-        }
-        if observed == Observed::Applied {
-            // Its vector is told.
-        } else if order >= history.last_read() {
-            history.read(plan, order, measures, write);
-        } else if !history.peek(plan, order, measures, write) {
-            history.peek(plan, history.last_read(), measures, write);
-        }
-        history.evict(plan, lateness);
-        if history.n_events() > self.config.max_events_per_key {
-            let gone = history.truncate(plan, self.config.max_events_per_key);
-            self.truncated.fetch_add(gone, Ordering::Relaxed);
-        }
-        Ok(observed)
     }
 
     /// The features of entities at a moment, without an event: what only an event has is missing (NaN), and so are
@@ -228,7 +146,7 @@ impl<E> OnlineFeatures<E> {
         for (s, plan) in self.plan.streams.iter().enumerate() {
             let Some(key) = keys[s] else { continue };
             let shard = self.shard(s, key);
-            let history = shard.histories.get(&key).unwrap_or(&self.streams[s].empty);
+            let history = shard.histories.get(&key).map_or(&self.streams[s].empty, Box::as_ref);
             let asking = (at.micros(), i64::MAX);
             let write = &mut |column: usize, value| out[column] = value;
             if !history.peek(plan, asking, &[], write) {
@@ -267,18 +185,25 @@ impl<E> OnlineFeatures<E> {
     }
 
     /// Forgets every key that no window of an event at `now` or later can see anything of: exact, no later vector
-    /// changes. Returns how many. O(keys); the host calls it now and then.
-    pub fn evict_idle(&self, now: Timestamp) -> usize {
+    /// changes. Returns how many. Then provides room for the keys that remain to grow, so that observing them need not
+    /// allocate. O(keys), one of the locks at a time; the host calls it now and then.
+    pub fn maintain(&self, now: Timestamp) -> usize {
         let now = now.micros().saturating_sub(micros(self.config.max_lateness));
         let mut gone = 0;
         for (plan, stream) in self.plan.streams.iter().zip(&self.streams) {
+            let mut census = RoomCensus::default();
             for shard in &stream.shards {
                 lock(shard).histories.retain(|_, history| {
                     let idle = history.is_idle(plan, now);
-                    gone += usize::from(idle);
+                    if idle {
+                        gone += 1;
+                    } else {
+                        census.count(history);
+                    }
                     !idle
                 });
             }
+            stream.spare.provide(&census, plan.entry_len());
         }
         gone
     }
@@ -297,29 +222,6 @@ impl<E> OnlineFeatures<E> {
     /// Events that were dropped out of their windows for want of room.
     pub fn truncated(&self) -> u64 {
         self.truncated.load(Ordering::Relaxed)
-    }
-
-    fn read(&self, event: &E) -> Reading {
-        let mut reading = Reading {
-            order: self.plan.order(event),
-            keys: [EntityKey::default(); MAX_STREAMS],
-            passes: [true; MAX_STREAMS],
-            measures: [0; MAX_MEASURES],
-        };
-        let mut next = 0;
-        for (s, stream) in self.plan.streams.iter().enumerate() {
-            reading.keys[s] = self.plan.events.read_entity(stream.entity, event);
-            reading.passes[s] = self.plan.passes(stream, event);
-            for measure in &stream.measures {
-                // A label is not known yet.
-                reading.measures[next] = match *measure {
-                    Measure::Bad { .. } | Measure::Labelled => 0,
-                    other => self.plan.measure(other, event, || None),
-                };
-                next += 1;
-            }
-        }
-        reading
     }
 
     fn shard(&self, s: usize, key: EntityKey) -> MutexGuard<'_, Shard> {

@@ -68,7 +68,7 @@ impl<E> OnlineFeatures<E> {
                 for _ in 0..reader.u64()? {
                     let key = EntityKey(reader.u64()?);
                     let history = KeyHistory::read_bytes(plan, &mut reader)?;
-                    shard.histories.insert(key, history);
+                    shard.histories.insert(key, Box::new(history));
                 }
                 restored.push(shard);
             }
