@@ -20,7 +20,7 @@ const BINS: usize = 64;
 ///
 /// Figures of decisions are exact; AUC and average precision take rows within one of 64 bins for ties. Additive:
 /// [`merge`](Self::merge), to the same bits in any order. 6 KB. Source: the estimator of NannyML, with the variance of the Poisson-binomial distribution.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cbpe {
     passed: Vec<Promised>,
     flagged: Vec<Promised>,

@@ -1,7 +1,5 @@
 //! What scores promise, in whole numbers.
 
-use serde::{Deserialize, Serialize};
-
 use crate::codec::Reader;
 use crate::error::{Error, Result};
 
@@ -10,7 +8,7 @@ use crate::error::{Error, Result};
 const STEPS: f64 = 9_223_372_036_854_775_808.0;
 
 /// Rows whose probability of bad is known: how many, and how many bad ones to expect. Additive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Promised {
     /// Rows.
     pub(super) n: u64,
