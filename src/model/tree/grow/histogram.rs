@@ -186,14 +186,19 @@ const CHUNK: usize = 1 << 13;
 /// Rows that are added up group by group: their lines, those of the next ones and a group's bins share the nearest cache.
 const BLOCK: usize = 1 << 10;
 
-/// Adds rows to the histograms of the features of some groups of eight; `out` begins with the first group's first bin.
-/// With `PREFETCH` the lines of one block are on their way while the block before is added up. O(rows × features).
+/// The bins of eight features in scratch memory.
+pub(crate) type GroupBins<C> = [Bins<C>; GROUP];
+
+/// Adds up the histograms of the features of some groups of eight; `out` begins with the first group's first bin, whatever
+/// it held before. `scratch` is room for the groups' bins, all zero before and after. With `PREFETCH` the lines of one block
+/// are on their way while the block before is added up. O(rows × features).
 pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
     data: &Binned,
     offsets: &[usize],
     groups: Range<usize>,
     rows: &[u32],
     cells: &[C],
+    scratch: &mut Vec<GroupBins<C>>,
     out: &mut [Sum],
 ) {
     let lines = data.lines();
@@ -203,7 +208,10 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
             prefetch(cells, *row as usize);
         }
     };
-    let mut scratch = vec![[[C::default(); 256]; GROUP]; groups.len()];
+    scratch.resize(scratch.len().max(groups.len()), [[C::default(); 256]; GROUP]);
+    if rows.is_empty() {
+        out.fill(Sum::default());
+    }
     let mut block_cells = [C::default(); BLOCK];
     let (mut n_done, start) = (0, offsets[groups.start * GROUP]);
     rows.iter().take(BLOCK).for_each(fetch);
@@ -217,7 +225,7 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
             }
             // With each group a share of the next block is asked for.
             let mut shares = next.chunks(next.len().div_ceil(groups.len()).max(1));
-            for (group, bins) in groups.clone().zip(&mut scratch) {
+            for (group, bins) in groups.clone().zip(&mut *scratch) {
                 let line = |row: u32| lines[row as usize * data.n_groups + group];
                 let share = shares.next().unwrap_or_default();
                 let step = groups.len();
@@ -235,10 +243,12 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
             }
         }
         let features = groups.start * GROUP..data.features.len().min(groups.end * GROUP);
+        let is_first = n_done == chunk.len();
         for (bins, feature) in scratch.iter_mut().flatten().zip(features) {
             let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];
             for (out, bin) in out.iter_mut().zip(bins.iter_mut()) {
-                *out = out.plus(bin.sum());
+                let sum = bin.sum();
+                *out = if is_first { sum } else { out.plus(sum) };
                 *bin = C::default();
             }
         }
@@ -254,7 +264,7 @@ fn add_lanes<C: Cell, const N: usize>(
     ahead: &[u32],
     step: usize,
     fetch: impl Fn(&u32),
-    bins: &mut [Bins<C>; GROUP],
+    bins: &mut GroupBins<C>,
 ) {
     let mut ahead = ahead.iter();
     for (rows, cells) in rows.chunks(step).zip(cells.chunks(step)) {
@@ -325,14 +335,18 @@ mod tests {
         let offsets = offsets(&data);
         let cells: Vec<PackedCell> =
             (0..n as i64).map(|i| PackedCell::new(i % 99 - 49, i % 17)).collect();
+        let mut scratch = Vec::new();
         for step in [1, 2, 37, 6_000] {
             let rows: Vec<u32> = (0..n as u32).step_by(step).collect();
             for groups in [0..2, 1..2] {
                 let start = offsets[groups.start * GROUP];
                 let mut sums = vec![vec![Sum::default(); offsets[11] - start]; 3];
                 let [ahead, plain, naive] = &mut sums[..] else { unreachable!() };
-                add_rows::<_, true>(&data, &offsets, groups.clone(), &rows, &cells, ahead);
-                add_rows::<_, false>(&data, &offsets, groups.clone(), &rows, &cells, plain);
+                ahead.fill(Sum::new(7, 7, 7));
+                let add = [add_rows::<_, true>, add_rows::<_, false>];
+                for (add, out) in add.into_iter().zip([&mut *ahead, plain]) {
+                    add(&data, &offsets, groups.clone(), &rows, &cells, &mut scratch, out);
+                }
                 for (feature, offset) in offsets[..11].iter().enumerate().skip(groups.start * GROUP)
                 {
                     for &row in &rows {

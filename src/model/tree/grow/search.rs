@@ -5,7 +5,7 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 
 use crate::model::tree::grow::binning::{Binned, Columns, FeatureBins, GROUP};
-use crate::model::tree::grow::histogram::{Cell, Sum, add_column, add_rows};
+use crate::model::tree::grow::histogram::{Cell, GroupBins, Sum, add_column, add_rows};
 use crate::model::tree::grow::leaf::Leaf;
 use crate::model::tree::grow::split::{Criterion, Cut, Limits, Node};
 use crate::model::tree::grow::{GrowPlan, Grower, Growing};
@@ -20,9 +20,13 @@ const MANY_ROWS: usize = 1 << 15;
 pub(super) struct Scratch<C> {
     /// Where rows are divided.
     pub(super) rows: Vec<u32>,
+    /// Where the histograms of groups of features are added up; all zero between uses, as the next.
+    groups: Vec<GroupBins<C>>,
     /// Where one feature's histogram is added up.
     cells: Vec<C>,
     sums: Vec<Sum>,
+    /// What the left side of each cut adds up to.
+    lefts: Vec<Sum>,
 }
 
 impl<C: Cell> Growing<'_, C> {
@@ -44,17 +48,16 @@ impl<C: Cell> Growing<'_, C> {
 
     /// All features at once, by histograms of the smaller sibling; the other's are the parent's less these.
     fn look_at_all(&self, leaves: &mut [Leaf<'_>], parent: Option<Vec<Sum>>, together: bool) {
-        let Grower { data, offsets, histograms, .. } = self.grower;
+        let Grower { data, offsets, histograms, scratch, .. } = self.grower;
         let mut by_size: Vec<&mut Leaf<'_>> = leaves.iter_mut().collect();
         by_size.sort_by_key(|leaf| (leaf.rows.len(), leaf.start));
         let mut small = histograms.take();
-        small.clear();
         small.resize(offsets[data.features.len()], Sum::default());
         let mut large = parent;
         let rows = &*by_size[0].rows;
         let shared_by_rows = together && rows.len() > MANY_ROWS;
         if shared_by_rows {
-            add_in_segments(data, offsets, rows, self.cells, &mut small);
+            self.add_in_segments(rows, &mut small);
         }
         let mut tasks = Vec::new();
         let (mut small_rest, mut large_rest) =
@@ -72,9 +75,11 @@ impl<C: Cell> Growing<'_, C> {
         }
         let work = |task: &mut GroupTask<'_>| {
             let GroupTask { groups, small, large, cuts } = task;
+            let mut buffers = scratch.take();
             if !shared_by_rows {
                 let (cells, groups) = (self.cells, groups.clone());
-                add_rows::<C, true>(data, offsets, groups, rows, cells, small);
+                let buffer = &mut buffers.groups;
+                add_rows::<C, true>(data, offsets, groups, rows, cells, buffer, small);
             }
             let start = offsets[groups.start * GROUP];
             let in_group = |f: &u32| groups.contains(&(*f as usize / GROUP));
@@ -89,9 +94,11 @@ impl<C: Cell> Growing<'_, C> {
                     }
                     let (missing, values) = sums.split_last().expect("a bin for missing values");
                     let values = values.iter().copied().enumerate();
-                    keep_better(best, self.cut(leaf, feature, values, *missing));
+                    let cut = self.cut(leaf, feature, values, *missing, &mut buffers.lefts);
+                    keep_better(best, cut);
                 }
             }
+            scratch.put(buffers);
         };
         if together {
             parallel::for_each(tasks.iter_mut().collect(), work);
@@ -111,6 +118,27 @@ impl<C: Cell> Growing<'_, C> {
                 None => histograms.extend(histogram),
             }
         }
+    }
+
+    /// The histograms of a large node, its rows in as many segments as there are threads. Sums are whole numbers, so how
+    /// many plays no part.
+    fn add_in_segments(&self, rows: &[u32], out: &mut [Sum]) {
+        let Grower { data, offsets, histograms, scratch, .. } = self.grower;
+        let segment = rows.len().div_ceil(parallel::n_threads()).max(MANY_ROWS / 2);
+        let segments: Vec<&[u32]> = rows.chunks(segment).collect();
+        let sums = parallel::map(&segments, |rows| {
+            let (mut sums, mut buffers) = (histograms.take(), scratch.take());
+            sums.resize(out.len(), Sum::default());
+            let (cells, groups, buffer) = (self.cells, 0..data.n_groups, &mut buffers.groups);
+            add_rows::<C, true>(data, offsets, groups, rows, cells, buffer, &mut sums);
+            scratch.put(buffers);
+            sums
+        });
+        out.fill(Sum::default());
+        for sums in &sums {
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = out.plus(*sum));
+        }
+        histograms.extend(sums);
     }
 
     /// The best cut by features one by one, from the leaf's own rows: where each leaf draws its own, or bins take two bytes.
@@ -172,19 +200,20 @@ impl<C: Cell> Growing<'_, C> {
         scratch: &mut Scratch<C>,
     ) -> Option<Cut> {
         let n_bins = self.grower.data.features[feature].n_values() + 1;
+        let Scratch { cells: added, sums, lefts, .. } = scratch;
         if leaf.rows.len() < n_bins / 4 {
             // Few rows, many bins: sorting the rows costs less than visiting the bins.
             let mut entries = sums_by_bin(column, leaf.rows, cells);
             let missing = entries.pop_if(|(bin, _)| *bin == n_bins - 1).map(|(_, sum)| sum);
-            return self.cut(leaf, feature, entries.into_iter(), missing.unwrap_or_default());
+            let values = entries.iter().copied();
+            return self.cut(leaf, feature, values, missing.unwrap_or_default(), lefts);
         }
-        let Scratch { cells: added, sums, .. } = scratch;
         added.resize(added.len().max(n_bins), C::default());
         sums.clear();
         sums.resize(n_bins, Sum::default());
         add_column(column, leaf.rows, cells, &mut added[..n_bins], sums);
         let (missing, values) = sums.split_last().expect("there is a bin for missing values");
-        self.cut(leaf, feature, values.iter().copied().enumerate(), *missing)
+        self.cut(leaf, feature, values.iter().copied().enumerate(), *missing, lefts)
     }
 
     /// The best cut of one feature of a leaf, of which `values` are the bins for values, ascending.
@@ -192,8 +221,9 @@ impl<C: Cell> Growing<'_, C> {
         &self,
         leaf: &Leaf<'_>,
         feature: usize,
-        values: impl Iterator<Item = (usize, Sum)> + Clone,
+        values: impl ExactSizeIterator<Item = (usize, Sum)> + Clone,
         missing: Sum,
+        lefts: &mut Vec<Sum>,
     ) -> Option<Cut> {
         if !self.may_meet(&leaf.path, feature as u32) {
             return None;
@@ -207,8 +237,8 @@ impl<C: Cell> Growing<'_, C> {
         };
         let node = Node { total: leaf.sum, missing, limits: &limits };
         match &self.grower.data.features[feature] {
-            FeatureBins::Cuts(_) => plan.criterion.best_cut(&node, feature, values),
-            FeatureBins::Codes(_) => plan.criterion.best_division(&node, feature, values),
+            FeatureBins::Cuts(_) => plan.criterion.best_cut(&node, feature, values, lefts),
+            FeatureBins::Codes(_) => plan.criterion.best_division(&node, feature, values, lefts),
         }
     }
 
@@ -277,26 +307,6 @@ struct GroupTask<'a> {
 /// Which bins of a histogram are those of some groups.
 fn bins_of(data: &Binned, offsets: &[usize], groups: &Range<usize>) -> Range<usize> {
     offsets[groups.start * GROUP]..offsets[(groups.end * GROUP).min(data.features.len())]
-}
-
-/// The rows of a large node in as many segments as there are threads. Sums are whole numbers, so how many plays no part.
-fn add_in_segments<C: Cell>(
-    data: &Binned,
-    offsets: &[usize],
-    rows: &[u32],
-    cells: &[C],
-    out: &mut [Sum],
-) {
-    let segment = rows.len().div_ceil(parallel::n_threads()).max(MANY_ROWS / 2);
-    let segments: Vec<&[u32]> = rows.chunks(segment).collect();
-    let sums = parallel::map(&segments, |rows| {
-        let mut sums = vec![Sum::default(); out.len()];
-        add_rows::<C, true>(data, offsets, 0..data.n_groups, rows, cells, &mut sums);
-        sums
-    });
-    for sums in sums {
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = out.plus(sum));
-    }
 }
 
 /// The first of equal ones stays, so that ties go to the feature that was looked at first.

@@ -91,12 +91,12 @@ impl Newton {
         self.l1 == 0.0 && limits.direction == 0 && unbound
     }
 
-    /// Scores of pairs of children where nothing but the size of a step is limited: in loops without a branch, so that
-    /// several are computed at once.
-    fn plain_scores(&self, total: Sum, lefts: &[Sum], scores: &mut [f64]) {
+    /// Scores of pairs of children where nothing but the size of a step is limited, the left ones with `missing`: in loops
+    /// without a branch, so that several are computed at once.
+    fn plain_scores(&self, total: Sum, lefts: &[Sum], missing: Sum, scores: &mut [f64]) {
         let (mut first, mut second) = ([0.0; BLOCK], [0.0; BLOCK]);
         for ((left, g), h) in lefts.iter().zip(&mut first).zip(&mut second) {
-            (*g, *h) = self.derivatives(*left);
+            (*g, *h) = self.derivatives(left.plus(missing));
         }
         let (g_all, h_all) = self.derivatives(total);
         let (l2, most) = (self.l2, self.max_step);
@@ -162,18 +162,19 @@ impl Criterion {
     }
 
     /// The best cut of one feature, if any is allowed. `entries` are its bins for values in ascending order, of which
-    /// empty ones may be left out. O(entries).
+    /// empty ones may be left out; `lefts` is room for as many sums. O(entries).
     pub(crate) fn best_cut(
         &self,
         node: &Node<'_>,
         feature: usize,
-        entries: impl Iterator<Item = (usize, Sum)> + Clone,
+        entries: impl ExactSizeIterator<Item = (usize, Sum)> + Clone,
+        lefts: &mut Vec<Sum>,
     ) -> Option<Cut> {
         let Limits { bounds, direction, .. } = *node.limits;
         match self {
             Criterion::Newton(newton) if newton.is_plain(node.limits) => {
-                node.best(feature, entries, |lefts, scores| {
-                    newton.plain_scores(node.total, lefts, scores);
+                node.best(feature, entries, lefts, |lefts, missing, scores| {
+                    newton.plain_scores(node.total, lefts, missing, scores);
                 })
             }
             Criterion::Newton(newton) => {
@@ -188,13 +189,13 @@ impl Criterion {
                         _ => newton.score_of(v, g, h) + newton.score_of(w, p, q),
                     }
                 };
-                node.best(feature, entries, each(score))
+                node.best(feature, entries, lefts, each(score))
             }
             Criterion::Gini(_) | Criterion::Entropy(_) => {
                 let score = |left: Sum| {
                     self.score(left, bounds) + self.score(node.total.minus(left), bounds)
                 };
-                node.best(feature, entries, each(score))
+                node.best(feature, entries, lefts, each(score))
             }
         }
     }
@@ -207,6 +208,7 @@ impl Criterion {
         node: &Node<'_>,
         feature: usize,
         entries: impl Iterator<Item = (usize, Sum)>,
+        lefts: &mut Vec<Sum>,
     ) -> Option<Cut> {
         // A category of few rows says little: it is drawn towards the node as if it had this many more.
         const SMOOTHING: f64 = 10.0;
@@ -225,7 +227,7 @@ impl Criterion {
         let node = &Node { missing, ..*node };
         bins.sort_by(|(i, a), (j, b)| says(a).total_cmp(&says(b)).then(i.cmp(j)));
         let in_order = bins.iter().enumerate().map(|(i, (_, sum))| (i, *sum));
-        let cut = self.best_cut(node, feature, in_order)?;
+        let cut = self.best_cut(node, feature, in_order, lefts)?;
         let LeftBins::UpTo(last, _) = cut.bins else { return None };
         let codes = |bins: &[(usize, Sum)]| bins.iter().map(|(bin, _)| *bin as u16).collect();
         // Whatever is not in the set goes right, so the set is the side without what is missing.
@@ -249,68 +251,62 @@ pub(crate) struct Node<'a> {
 
 impl Node<'_> {
     /// The first of the best cuts: what is missing goes right, or, where there is any and that is better, left. Where the
-    /// node has no missing value it goes with most rows. `scores` gives the scores of pairs of children by what the left one
-    /// adds up to, for up to [`BLOCK`] of them. The gain is that over nothing; the caller takes the node's own score off.
+    /// node has no missing value it goes with most rows. `scores` gives the scores of pairs of children, for up to [`BLOCK`]
+    /// of them, by what the values of the left one and what is missing there add up to. The gain is that over nothing; the
+    /// caller takes the node's own score off.
     #[inline]
     fn best(
         &self,
         feature: usize,
-        entries: impl Iterator<Item = (usize, Sum)> + Clone,
-        scores: impl Fn(&[Sum], &mut [f64]),
+        entries: impl ExactSizeIterator<Item = (usize, Sum)> + Clone,
+        lefts: &mut Vec<Sum>,
+        scores: impl Fn(&[Sum], Sum, &mut [f64]),
     ) -> Option<Cut> {
         let limits = self.limits;
         let (min_rows, min_second) = (limits.min_rows.max(1), limits.min_second);
         let max_rows = self.total.rows().checked_sub(min_rows)?;
         let max_second = self.total.second().checked_sub(min_second)?;
+        lefts.resize(lefts.len().max(entries.len()), Sum::default());
+        let lefts = &mut lefts[..entries.len()];
+        let mut sum = Sum::default();
+        for (left, (_, of_entry)) in lefts.iter_mut().zip(entries.clone()) {
+            sum = sum.plus(of_entry);
+            *left = sum;
+        }
         // What is missing on the right, and on the left.
         let sides = [Sum::default(), self.missing];
         let sides = &sides[..if self.missing.rows() > 0 { 2 } else { 1 }];
         let mut best = [Found::default(); 2];
-        let (mut lefts, mut with_missing) = ([Sum::default(); BLOCK], [Sum::default(); BLOCK]);
         let mut block_scores = [0.0; BLOCK];
-        let (mut rest, mut left) = (entries.clone(), Sum::default());
-        for start in (0..).step_by(BLOCK) {
-            let mut n = 0;
-            for (to, (_, sum)) in lefts.iter_mut().zip(&mut rest) {
-                left = left.plus(sum);
-                *to = left;
-                n += 1;
-            }
-            let lefts = &lefts[..n];
-            for (missing, best) in sides.iter().zip(&mut best) {
-                // Sums only grow, so the cuts that are allowed follow one another. Behind an empty bin a cut is the one
-                // before it again and never better, nor the first that is allowed.
-                let enough = |left: &Sum| {
-                    let all = left.plus(*missing);
-                    left.rows() > 0 && all.rows() >= min_rows && all.second() >= min_second
-                };
-                let too_much = |left: &Sum| {
-                    let all = left.plus(*missing);
-                    all.rows() > max_rows || all.second() > max_second
-                };
-                let first = lefts.partition_point(|left| !enough(left));
-                let allowed = &lefts[first..];
-                let allowed = &allowed[..allowed.partition_point(|left| !too_much(left))];
-                let with_missing = &mut with_missing[..allowed.len()];
-                with_missing.iter_mut().zip(allowed).for_each(|(to, x)| *to = x.plus(*missing));
-                let block_scores = &mut block_scores[..allowed.len()];
-                scores(with_missing, block_scores);
-                for (i, &score) in block_scores.iter().enumerate() {
+        for (&missing, best) in sides.iter().zip(&mut best) {
+            // Sums only grow, so the cuts that are allowed follow one another. Behind an empty bin a cut is the one before
+            // it again and never better, nor the first that is allowed.
+            let first = lefts.partition_point(|left| {
+                let all = left.plus(missing);
+                left.rows() == 0 || all.rows() < min_rows || all.second() < min_second
+            });
+            let n_allowed = lefts[first..].partition_point(|left| {
+                let all = left.plus(missing);
+                all.rows() <= max_rows && all.second() <= max_second
+            });
+            let allowed = &lefts[first..first + n_allowed];
+            for (i, lefts) in allowed.chunks(BLOCK).enumerate() {
+                let block_scores = &mut block_scores[..lefts.len()];
+                scores(lefts, missing, block_scores);
+                for (j, &score) in block_scores.iter().enumerate() {
                     if score > best.score {
-                        *best = Found { score, at: start + first + i, left: with_missing[i] };
+                        *best = Found { score, at: first + i * BLOCK + j };
                     }
                 }
-            }
-            // Nothing that follows is allowed with what is missing on the right, and less on the left.
-            if n < BLOCK || left.rows() > max_rows {
-                break;
             }
         }
         let [right, left] = best;
         let is_left = left.score > right.score || (left.score == right.score && left.at < right.at);
-        let Found { score, at, left } = if is_left { left } else { right };
+        let Found { score, at } = if is_left { left } else { right };
+        let values = *lefts.get(at).filter(|_| score > f64::NEG_INFINITY)?;
+        let left = if is_left { values.plus(self.missing) } else { values };
         let mut behind = entries.skip(at);
-        let (below, _) = behind.next().filter(|_| score > f64::NEG_INFINITY)?;
+        let (below, _) = behind.next()?;
         let above = behind.find(|(_, sum)| sum.rows() > 0).map_or(usize::MAX, |(bin, _)| bin);
         let most_left = 2 * left.rows() >= self.total.rows();
         let missing_left = if self.missing.rows() > 0 { is_left } else { most_left };
@@ -324,18 +320,17 @@ struct Found {
     score: f64,
     /// The last entry that goes left.
     at: usize,
-    left: Sum,
 }
 
 impl Default for Found {
     fn default() -> Self {
-        Found { score: f64::NEG_INFINITY, at: usize::MAX, left: Sum::default() }
+        Found { score: f64::NEG_INFINITY, at: usize::MAX }
     }
 }
 
 /// Scores one by one.
-fn each(score: impl Fn(Sum) -> f64) -> impl Fn(&[Sum], &mut [f64]) {
-    move |lefts, scores| {
-        lefts.iter().zip(scores).for_each(|(&left, to)| *to = score(left));
+fn each(score: impl Fn(Sum) -> f64) -> impl Fn(&[Sum], Sum, &mut [f64]) {
+    move |lefts, missing, scores| {
+        lefts.iter().zip(scores).for_each(|(left, to)| *to = score(left.plus(missing)));
     }
 }
