@@ -256,6 +256,30 @@ fn categories_are_divided_by_what_they_say_and_unseen_ones_count_as_missing() {
 }
 
 #[test]
+fn a_division_of_many_categories_must_earn_the_penalty_for_each_place_to_cut() {
+    // A hundred rows of each of eight codes; odd ones are bad in 75 of them, even ones in 25. At even odds the derivatives
+    // of either half add up to ±100 and 100.
+    let (code, n) = (|i: usize| i % 8, 800);
+    let bad = |i: usize| (i / 8) % 4 < if code(i) % 2 == 1 { 3 } else { 1 };
+    let rows: Vec<Vec<f64>> = (0..n).map(|i| vec![code(i) as f64, (code(i) % 2) as f64]).collect();
+    let data = with_categories(8, &rows, (0..n).map(bad).collect());
+    let gain_of = |column: usize| {
+        let column = data.select_columns(&[column]).unwrap();
+        let config = GradientBoostingConfig {
+            n_trees: 1,
+            max_leaves: Some(2),
+            l2: 10.0,
+            ..Default::default()
+        };
+        fit(&boosting(config), &column).trees()[0].nodes()[0].gain
+    };
+    for (column, penalty) in [(0, 7.0 * 10.0), (1, 10.0)] {
+        let (gain, expected) = (gain_of(column), 2.0 * 100.0_f64.powi(2) / (100.0 + penalty));
+        assert!((gain - expected).abs() < 1e-4, "{gain} instead of {expected}");
+    }
+}
+
+#[test]
 fn seventy_thousand_values_and_more_categories_than_bins_can_be_trained_on() {
     let n = 70_000;
     let rows: Vec<Vec<f64>> =

@@ -201,8 +201,8 @@ impl Criterion {
     }
 
     /// The best cut of one categorical feature: its categories in the order of what they say by themselves, cut where that
-    /// is best, which for a convex loss is the best of all divisions (Fisher 1958). What is missing, and any category that
-    /// training did not see, goes right. O(entries × log entries).
+    /// is best, which for a convex loss is the best of all divisions (Fisher 1958). The penalty `l2` counts as often as there
+    /// are places to cut. What is missing, and any category that training did not see, goes right. O(entries × log entries).
     pub(crate) fn best_division(
         &self,
         node: &Node<'_>,
@@ -227,7 +227,12 @@ impl Criterion {
         let node = &Node { missing, ..*node };
         bins.sort_by(|(i, a), (j, b)| says(a).total_cmp(&says(b)).then(i.cmp(j)));
         let in_order = bins.iter().enumerate().map(|(i, (_, sum))| (i, *sum));
-        let cut = self.best_cut(node, feature, in_order, lefts)?;
+        let mut criterion = *self;
+        if let Criterion::Newton(newton) = &mut criterion {
+            // The order is made from the very rows that are divided: each further place to cut it costs the penalty again.
+            newton.l2 *= bins.len().saturating_sub(1).max(1) as f64;
+        }
+        let cut = criterion.best_cut(node, feature, in_order, lefts)?;
         let LeftBins::UpTo(last, _) = cut.bins else { return None };
         let codes = |bins: &[(usize, Sum)]| bins.iter().map(|(bin, _)| *bin as u16).collect();
         // Whatever is not in the set goes right, so the set is the side without what is missing.
