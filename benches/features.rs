@@ -163,6 +163,10 @@ fn checksums(events: &[Transaction]) {
             .filter(|sum| differs(sum))
             .map(|(of, value)| format!("{of} {value}, published {}", published(of)))
             .collect();
+        let known = name.contains("AVG_AMOUNT_1DAY")
+            && wrong.len() == 1
+            && published("nonzero") - ours[3].1 == 6.0;
+        assert!(wrong.is_empty() || known, "{name}: {wrong:?}");
         differing += wrong.len();
         let note = if wrong.is_empty() { "agrees".into() } else { wrong.join("; ") };
         println!("{name:<36} sum {:>18.6}  {note}", ours[0].1);

@@ -96,6 +96,13 @@ impl From<&str> for EntityKey {
     }
 }
 
+/// A composite key, such as a card at a terminal: the frozen hash of its parts, in this order.
+impl<const N: usize> From<[EntityKey; N]> for EntityKey {
+    fn from(parts: [EntityKey; N]) -> Self {
+        EntityKey(stable_hash(parts.map(|part| part.0.to_le_bytes()).as_flattened(), 0))
+    }
+}
+
 /// A registered model version, written `name@version`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ModelRef {
@@ -120,6 +127,16 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), expected);
         assert_eq!(Digest::of(b"abc").short(), &expected[..12]);
+    }
+
+    #[test]
+    fn a_composite_key_depends_on_its_parts_and_their_order() {
+        let key = |parts: [u64; 2]| EntityKey::from(parts.map(EntityKey));
+        assert_eq!(key([1, 2]), key([1, 2]));
+        assert_ne!(key([1, 2]), key([2, 1]));
+        assert_ne!(key([1, 2]), EntityKey::from([1, 2, 0].map(EntityKey)));
+        // By the Python package xxhash 4.1.0: XXH3-64 of struct.pack("<QQ", 1, 2).
+        assert_eq!(key([1, 2]), EntityKey(571_542_372_673_154_031));
     }
 
     #[test]

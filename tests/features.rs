@@ -779,6 +779,34 @@ fn aggregates_have_the_values_that_their_names_say() {
 
 /// A spine at the very moment and behind every event is what the event after it, which no window sees, would get.
 #[test]
+fn an_entity_may_be_made_of_several() {
+    let pair = |p: &Payment| EntityKey::from([EntityKey(p.card), EntityKey(p.shop)]);
+    let events = EventSchema::builder()
+        .id(|p: &Payment| p.id)
+        .time(|p| Timestamp::from_seconds(p.second))
+        .entity("card at shop", pair);
+    let set =
+        FeatureSet::builder("pairs").entity("card at shop", |pair| pair.lifetime().count("n"));
+    let plan = set.build().unwrap().bind(&events.build().unwrap()).unwrap();
+    let rows: Vec<Payment> = (0..200)
+        .map(|i| Payment {
+            id: i,
+            second: i as i64,
+            card: i * 7 % 5,
+            shop: i * 11 % 4,
+            cents: 0,
+            bad: None,
+            known_after: None,
+        })
+        .collect();
+    let frame = plan.compute(&rows).unwrap();
+    for (i, row) in rows.iter().enumerate() {
+        let before = rows[..i].iter().filter(|r| (r.card, r.shop) == (row.card, row.shop));
+        assert_eq!(frame.column(0)[i], before.count() as f64);
+    }
+}
+
+#[test]
 fn points_without_events_see_history_as_it_stood() {
     let set = FeatureSet::builder("spine")
         .field("amount")
