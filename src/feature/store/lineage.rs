@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::audit::Signature;
 use crate::error::{Error, Result};
+use crate::feature::store::commit::Step;
 use crate::feature::store::{
-    FeatureOperation, FeatureQuery, FeatureRef, FeatureStatus, FeatureStore, FeatureUser, Step,
-    guard,
+    FeatureOperation, FeatureQuery, FeatureRef, FeatureStatus, FeatureStore, FeatureUser, guard,
 };
 
 /// All that a change of a feature reaches.

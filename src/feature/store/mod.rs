@@ -73,6 +73,8 @@
 //! ```
 
 mod cached;
+mod commit;
+mod edit;
 mod guard;
 mod life;
 mod lineage;
@@ -94,12 +96,9 @@ pub use parity::ParityEvidence;
 pub use profile::{CategoricalProfile, FeatureProfile, NumericProfile};
 pub use storage::{FeatureChange, FeatureQuery, FeatureStorage, InMemoryFeatureStorage};
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::audit::{AuditEntry, AuditHead, Signature};
-use crate::error::{Error, Result};
-use guard::refused;
+use crate::error::Result;
 
 /// Keeps the rules of features' metadata over a [`FeatureStorage`].
 ///
@@ -124,18 +123,8 @@ pub struct FeatureStore {
     asks_for_parity: bool,
 }
 
-/// Each lost race is a commit that somebody else made, so this many in a row take a hundred busy writers.
-const MAX_RACES: usize = 100;
-
 /// Records or entries that are read in one call where all are wanted.
 const PAGE: usize = 500;
-
-/// A change that was decided and waits for its revision and its seal.
-struct Step {
-    from: Option<FeatureStatus>,
-    record: FeatureMetadata,
-    operation: FeatureOperation,
-}
 
 impl FeatureStore {
     /// A store over a storage, which may hold features already.
@@ -191,195 +180,6 @@ impl FeatureStore {
         self.storage.list(query)
     }
 
-    /// Adds version 1 of a new feature, as a draft.
-    ///
-    /// # Errors
-    /// `Conflict` if the id is taken; `InvalidInput` for an id, name or description that cannot be; `Refused` without
-    /// an actor or a reason, or for dependencies that are not there.
-    pub fn register(
-        &self,
-        id: &str,
-        documentation: FeatureDocumentation,
-        semantics: FeatureSemantics,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        metadata::check_id(id)?;
-        documentation.check()?;
-        semantics.check()?;
-        let feature = FeatureRef::new(id, 1);
-        let action = format!("register {feature}");
-        signature.check(&action)?;
-        self.commit_one(signature, || {
-            if self.find(&feature)?.is_some() {
-                let reason = "exists already; make a new version of it".into();
-                return Err(Error::Conflict { kind: "feature", id: id.to_owned(), reason });
-            }
-            self.check_dependencies(&action, &feature, &semantics, None)?;
-            Ok(draft(feature.clone(), documentation.clone(), semantics.clone(), signature))
-        })
-    }
-
-    /// Adds the next version of a feature as a draft, with the documentation of the version given. That may be any that
-    /// is past review, archived ones included.
-    ///
-    /// # Errors
-    /// As for every change; `Refused` for a draft or a version in review, which are not finished.
-    pub fn new_version(
-        &self,
-        feature: &FeatureRef,
-        semantics: FeatureSemantics,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        use FeatureStatus::{Approved, Archived, Deprecated};
-        semantics.check()?;
-        let action = format!("make a new version of {feature}");
-        signature.check(&action)?;
-        self.commit_one(signature, || {
-            let record = self.storage.get(feature)?;
-            guard::check_status(&action, &record, &[Approved, Deprecated, Archived])?;
-            let versions = self.versions(&feature.id)?;
-            let last = versions.last().map_or(feature.version, |last| last.feature.version);
-            let next = FeatureRef { id: feature.id.clone(), version: last + 1 };
-            self.check_dependencies(&action, &next, &semantics, None)?;
-            Ok(draft(next, record.documentation, semantics.clone(), signature))
-        })
-    }
-
-    /// Replaces the documentation, in any status. The log keeps the former one.
-    ///
-    /// # Errors
-    /// As for every change; `InvalidInput` for a blank name or description or a blank tag; `Refused` for a blank field
-    /// that review would not let pass, unless the feature is a draft.
-    pub fn document(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        documentation: FeatureDocumentation,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        documentation.check()?;
-        self.change("document", feature, revision, signature, |action, record| {
-            let before = std::mem::replace(&mut record.documentation, documentation.clone());
-            if record.status != FeatureStatus::Draft {
-                guard::check_complete(action, record)?;
-            }
-            Ok(FeatureOperation::Documented { before: Box::new(before) })
-        })
-    }
-
-    /// Replaces the semantics of a draft. The actor becomes one of its authors; its profile and its parity are dropped.
-    ///
-    /// # Errors
-    /// As for every change; `Refused` in any other status, or for dependencies that are not there or depend on it.
-    pub fn redefine(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        semantics: FeatureSemantics,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        semantics.check()?;
-        self.change("redefine", feature, revision, signature, |action, record| {
-            if record.status != FeatureStatus::Draft {
-                let hint = match record.status {
-                    FeatureStatus::Review => "ask for changes first",
-                    _ => "make a new version",
-                };
-                let reason =
-                    format!("it is {}, and only a draft's semantics change; {hint}", record.status);
-                return refused(action, reason);
-            }
-            self.check_dependencies(action, feature, &semantics, None)?;
-            record.semantics = semantics.clone();
-            record.authors.insert(signature.actor.to_owned());
-            (record.profile, record.parity) = (None, None);
-            Ok(FeatureOperation::Redefined)
-        })
-    }
-
-    /// Attaches statistics of the feature's values, in place of earlier ones.
-    ///
-    /// # Errors
-    /// As for every change; `Empty` for a profile of no value; `InvalidInput` for one whose kind does not fit the
-    /// feature's type, or with a number that is not finite; `Refused` for an archived feature.
-    pub fn attach_profile(
-        &self,
-        feature: &FeatureRef,
-        revision: u64,
-        profile: FeatureProfile,
-        signature: Signature<'_>,
-    ) -> Result<FeatureMetadata> {
-        use FeatureStatus::{Approved, Deprecated, Draft, Review};
-        self.change("attach a profile to", feature, revision, signature, |action, record| {
-            guard::check_status(action, record, &[Draft, Review, Approved, Deprecated])?;
-            profile.check(record.semantics.feature_type)?;
-            record.profile = Some(profile.clone());
-            Ok(FeatureOperation::Profiled)
-        })
-    }
-
-    /// One change of one record, decided by `edit` on the revision that the caller has seen.
-    fn change(
-        &self,
-        verb: &str,
-        feature: &FeatureRef,
-        revision: u64,
-        signature: Signature<'_>,
-        edit: impl Fn(&str, &mut FeatureMetadata) -> Result<FeatureOperation>,
-    ) -> Result<FeatureMetadata> {
-        let action = format!("{verb} {feature}");
-        signature.check(&action)?;
-        self.commit_one(signature, || {
-            let mut record = self.storage.get(feature)?;
-            if record.revision != revision {
-                let reason =
-                    format!("is at revision {}, not {revision}; read it again", record.revision);
-                return Err(Error::Conflict { kind: "feature", id: feature.to_string(), reason });
-            }
-            let from = Some(record.status);
-            let operation = edit(&action, &mut record)?;
-            Ok(Step { from, record, operation })
-        })
-    }
-
-    fn commit_one(
-        &self,
-        signature: Signature<'_>,
-        decide: impl Fn() -> Result<Step>,
-    ) -> Result<FeatureMetadata> {
-        let mut records = self.commit(signature, || Ok(vec![decide()?]))?;
-        Ok(records.remove(0)) // a record for each step, and there was one
-    }
-
-    /// Decides and commits against one head of the log, again and again until no other writer comes in between. Nothing
-    /// to do is done at once.
-    fn commit(
-        &self,
-        signature: Signature<'_>,
-        decide: impl Fn() -> Result<Vec<Step>>,
-    ) -> Result<Vec<FeatureMetadata>> {
-        let mut races = 0;
-        loop {
-            // Before anything that the decision looks at: whatever changes after this moves the head.
-            let mut head = self.storage.head()?;
-            let steps = decide()?;
-            let mut changes = Vec::with_capacity(steps.len());
-            for step in steps {
-                let change = sealed(step, head, signature)?;
-                head = change.entry.head();
-                changes.push(change);
-            }
-            if changes.is_empty() {
-                return Ok(Vec::new());
-            }
-            match self.storage.commit(&changes) {
-                Ok(()) => return Ok(changes.into_iter().map(|change| change.record).collect()),
-                Err(error) if error.is_conflict() && races < MAX_RACES => races += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     fn find(&self, feature: &FeatureRef) -> Result<Option<FeatureMetadata>> {
         match self.storage.get(feature) {
             Ok(record) => Ok(Some(record)),
@@ -402,45 +202,4 @@ impl FeatureStore {
             page.into_iter().for_each(&mut read);
         }
     }
-}
-
-/// A new version as a draft; [`sealed`] gives it its first revision and its times.
-fn draft(
-    feature: FeatureRef,
-    documentation: FeatureDocumentation,
-    semantics: FeatureSemantics,
-    signature: Signature<'_>,
-) -> Step {
-    let record = FeatureMetadata {
-        feature,
-        revision: 0,
-        status: FeatureStatus::Draft,
-        created: signature.at,
-        updated: signature.at,
-        authors: [signature.actor.to_owned()].into(),
-        documentation,
-        semantics,
-        profile: None,
-        parity: None,
-        replacement: None,
-        used_by: BTreeSet::new(),
-    };
-    Step { from: None, record, operation: FeatureOperation::Registered }
-}
-
-fn sealed(step: Step, head: AuditHead, signature: Signature<'_>) -> Result<FeatureChange> {
-    let Step { from, mut record, operation } = step;
-    signature.check_after(&record.feature, record.updated)?;
-    record.revision += 1;
-    record.updated = signature.at;
-    let event = FeatureEvent {
-        feature: record.feature.clone(),
-        operation,
-        from,
-        to: record.status,
-        revision: record.revision,
-        record: record.digest(),
-    };
-    let entry = AuditEntry::after(head, signature, event);
-    Ok(FeatureChange { record, entry })
 }
