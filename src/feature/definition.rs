@@ -178,6 +178,20 @@ pub enum Width {
     },
     /// All history.
     Lifetime,
+    // New ones come last: a fingerprint knows a width by its place.
+    /// Exactly this long while it holds at most `cap` events, those of [`Last`](Self::Last). While it holds more it is the
+    /// [`Sawtooth`](Self::Sawtooth) of the same width and hop, up to one hop longer. A function of the entity's events and the
+    /// moment alone, so the same in batch and online, and what it keeps is bounded however busy the entity is. For counts,
+    /// sums, means, deviations, extremes, first, last and rates after a fixed delay; anything else needs every event, and is
+    /// refused.
+    Capped {
+        /// Shortest length, and the exact one while there is room.
+        width: Duration,
+        /// Most events for which it is exact, at least 1.
+        cap: u64,
+        /// Step of the start beyond that.
+        hop: Duration,
+    },
 }
 
 /// Whether a window without a delay sees the event that asks, and others at the same moment.
