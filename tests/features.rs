@@ -664,10 +664,8 @@ fn a_window_that_folds_keeps_no_events_however_busy_the_entity_is() {
 }
 
 fn one_a_second(n: u64) -> Vec<Payment> {
-    let event = |id: u64| Payment {
-        cents: 1 + (id as i64 * 7919) % 100_003,
-        ..payment(id, id as i64)
-    };
+    let event =
+        |id: u64| Payment { cents: 1 + (id as i64 * 7919) % 100_003, ..payment(id, id as i64) };
     (0..n).map(event).collect()
 }
 
@@ -765,7 +763,10 @@ fn labels_reach_a_capped_window_whether_it_is_full_or_not() {
             if i > 1 {
                 // Two seconds on, half of the bad ones turn out to be good.
                 let taken_back = &events[i - 2];
-                assert_eq!(online.label(taken_back, taken_back.bad.unwrap()), LabelOutcome::Applied);
+                assert_eq!(
+                    online.label(taken_back, taken_back.bad.unwrap()),
+                    LabelOutcome::Applied
+                );
             }
         }
         // Up to second 54, from 35 or from 31 on: bad are 36, 42, 48 and 54.

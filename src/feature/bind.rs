@@ -49,7 +49,8 @@ impl FeatureSet {
                     let empty = empty.unwrap_or(f64::NAN);
                     let read = |stream: &mut StreamPlan, reach| {
                         let (window, value) = binder.value(stream, window, reach, aggregate)?;
-                        Ok::<_, Error>(WindowColumn { column, window, value, empty, when_full: None })
+                        let when_full = None;
+                        Ok::<_, Error>(WindowColumn { column, window, value, empty, when_full })
                     };
                     let (reach, reach_when_full) = binder.reaches(&window.width)?;
                     let mut plain = read(stream, reach)?;

@@ -279,4 +279,18 @@ mod tests {
         assert_eq!(rate(days(7)), rate(days(7)));
         assert_ne!(rate(days(7)), rate(days(8)));
     }
+
+    /// Snapshots and approvals hold on to them. By hand from the encoding: texts with their length, variants by their place.
+    #[test]
+    fn the_fingerprint_of_a_definition_stays() {
+        let of = |width| {
+            let set = FeatureSet::builder("t").entity("card", |c| c.window(width).count("n"));
+            set.build().unwrap().fingerprint().short()
+        };
+        let (width, hop) = (days(1), Duration::from_secs(3600));
+        assert_eq!(of(Width::Last(width)), "e19dc167060f");
+        assert_eq!(of(Width::Sawtooth { width, hop }), "6ea9d3c3618e");
+        assert_eq!(of(Width::Lifetime), "673ee9935481");
+        assert_eq!(of(Width::Capped { width, cap: 1000, hop }), "04fb2841db40");
+    }
 }

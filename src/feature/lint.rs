@@ -40,7 +40,9 @@ pub(super) fn check(feature: &Feature, before: &[String]) -> Result<()> {
     }
     if let Width::Capped { cap, .. } = window.width {
         if cap == 0 {
-            return refuse("a cap of no events is a sawtooth window; take that, or a cap of at least 1".into());
+            return refuse(
+                "a cap of no events is a sawtooth window; take that, or a cap of at least 1".into(),
+            );
         }
         if !aggregate.folds() {
             return refuse(

@@ -23,11 +23,20 @@ pub(super) struct WindowPlan {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Reach {
     Last(i64),
-    Sawtooth { width: i64, hop: i64 },
-    CalendarDays { days: i64, zone: LocalTime },
+    Sawtooth {
+        width: i64,
+        hop: i64,
+    },
+    CalendarDays {
+        days: i64,
+        zone: LocalTime,
+    },
     Lifetime,
     /// The newest `most` events of the last `width`.
-    Newest { width: i64, most: u64 },
+    Newest {
+        width: i64,
+        most: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

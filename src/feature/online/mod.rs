@@ -42,8 +42,8 @@ const MAX_MEASURES: usize = 64;
 /// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
 /// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
 /// about 40 per different value; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
-/// summaries. A capped window has both, with n at most `cap + 2`, and more only where they lie within the delay or
-/// [`OnlineConfig::max_lateness`].
+/// summaries. A capped window has both, with n at most `cap + 1` and what has yet to come into its view: the event that asks,
+/// and those within its delay or [`OnlineConfig::max_lateness`].
 ///
 /// # Allocation
 /// [`observe`](Self::observe) allocates for a key that is new, or was idle and forgotten. The events of a known key lie in one
@@ -96,7 +96,8 @@ impl<E> FeaturePlan<E> {
         let windows = self.streams.iter().flat_map(|stream| &stream.windows);
         let needed = windows.map(WindowPlan::most).filter(|most| *most < u64::MAX).max();
         if let Some(needed) = needed.filter(|needed| *needed > config.max_events_per_key) {
-            let reason = format!("max_events_per_key must be more than the largest cap, at least {needed}");
+            let reason =
+                format!("max_events_per_key must be more than the largest cap, at least {needed}");
             return Err(Error::config("online features", reason));
         }
         let stream = |plan| Stream {
