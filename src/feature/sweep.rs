@@ -129,16 +129,29 @@ impl SweepTask<'_, '_> {
 
 impl Ledger<'_> {
     fn sweep(&self, window: &WindowPlan, first: usize, columns: Columns<'_, '_, '_>) {
-        match window.terms.len() {
-            0 => self.sweep_of::<1>(window, first, columns),
-            1 => self.sweep_of::<2>(window, first, columns),
-            2..=3 => self.sweep_of::<4>(window, first, columns),
-            _ => self.sweep_of::<{ 1 + MAX_TERMS }>(window, first, columns),
+        match window.most() {
+            u64::MAX => self.sweep_by_terms::<false>(window, first, columns),
+            _ => self.sweep_by_terms::<true>(window, first, columns),
         }
     }
 
-    /// `N` numbers per entity: how many events the window sees, then its sums. What is full is left as it is.
-    fn sweep_of<const N: usize>(
+    fn sweep_by_terms<const FILLS: bool>(
+        &self,
+        window: &WindowPlan,
+        first: usize,
+        columns: Columns<'_, '_, '_>,
+    ) {
+        match window.terms.len() {
+            0 => self.sweep_of::<1, FILLS>(window, first, columns),
+            1 => self.sweep_of::<2, FILLS>(window, first, columns),
+            2..=3 => self.sweep_of::<4, FILLS>(window, first, columns),
+            _ => self.sweep_of::<{ 1 + MAX_TERMS }, FILLS>(window, first, columns),
+        }
+    }
+
+    /// `N` numbers per entity: how many events the window sees, then its sums. Where one that `FILLS` is full, the row is left
+    /// as it is.
+    fn sweep_of<const N: usize, const FILLS: bool>(
         &self,
         window: &WindowPlan,
         first: usize,
@@ -194,7 +207,7 @@ impl Ledger<'_> {
                 }
             }
             let state = &states[groups.of[event] as usize];
-            if state[0] as u64 >= most {
+            if FILLS && state[0] as u64 >= most {
                 continue;
             }
             let view = View {
