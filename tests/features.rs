@@ -60,10 +60,11 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Two in three events follow within the same second or the next; labels take up to five seconds, or never come.
+/// Most events follow within the same second or the next, some after a while; labels take up to five seconds, or never come.
 fn stream() -> impl Strategy<Value = Vec<Payment>> {
     let label = prop::option::of((any::<bool>(), 0u64..6));
-    let payment = (0i64..3, 0u64..3, 0u64..3, -500i64..5000, label);
+    let step = prop_oneof![9 => 0i64..3, 1 => Just(9)];
+    let payment = (step, 0u64..3, 0u64..3, -500i64..5000, label);
     prop::collection::vec(payment, 1..60).prop_map(|steps| {
         let mut second = -20;
         let row = |(id, (step, card, shop, cents, label)): (u64, _)| {
@@ -200,9 +201,17 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
     prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(one, 1..3)]
 }
 
+/// In one case of three only what may be capped, and capped windows above all.
 fn features() -> impl Strategy<Value = Vec<Feature>> {
     let entity = prop::sample::select(vec!["card", "shop"]);
-    prop::collection::vec((entity, conditions(), window(), 0usize..32), 1..6).prop_map(|all| {
+    let any = (entity.clone(), conditions(), window(), 0usize..32);
+    let window = (window(), capped()).prop_map(|(window, width)| Window { width, ..window });
+    let tiled = (entity, conditions(), window, prop::sample::select(TILED.to_vec()));
+    let all = prop_oneof![
+        2 => prop::collection::vec(any, 1..6),
+        1 => prop::collection::vec(tiled, 1..6),
+    ];
+    all.prop_map(|all| {
         let feature = |(i, (entity, only, mut window, kind)): (usize, (&str, _, _, usize))| {
             let aggregate = aggregate(kind, &mut window);
             let source = Source { entity: entity.into(), only };
@@ -304,6 +313,40 @@ proptest! {
             two.observe(event, &mut row).unwrap();
             untouched.observe(event, &mut other).unwrap();
             prop_assert_eq!(bits(&row), bits(&other));
+        }
+    }
+
+    /// Later events are known by then and must not show, and what is forgotten must not be missing.
+    #[test]
+    fn a_question_about_the_past_is_answered_as_batch_would_or_refused(
+        events in stream(), features in features(), lateness in 0u64..6,
+    ) {
+        let plan = set(features).bind(&payments()).unwrap();
+        let config = OnlineConfig { max_lateness: seconds(lateness), ..OnlineConfig::default() };
+        let online = plan.online(config).unwrap();
+        let mut row = vec![0.0; plan.schema().n_features()];
+        let unlabelled: Vec<Payment> =
+            events.iter().map(|event| Payment { bad: None, ..event.clone() }).collect();
+        for event in &unlabelled {
+            online.observe(event, &mut row).unwrap();
+        }
+        let last = events[events.len() - 1].second;
+        let point = |back| SpinePoint {
+            at: Timestamp::from_seconds(last - back),
+            keys: vec![EntityKey(1), EntityKey(2)],
+        };
+        let points: Vec<SpinePoint> = (0..12).map(point).collect();
+        let spine = plan.compute_at(&unlabelled, &["card", "shop"], &points).unwrap();
+        let mut batch = row.clone();
+        for (n, SpinePoint { at, keys }) in points.iter().enumerate() {
+            spine.copy_row(n, &mut batch);
+            match online.vector(&[("card", keys[0]), ("shop", keys[1])], *at, &mut row) {
+                Ok(()) => prop_assert_eq!(bits(&row), bits(&batch), "{} s back: {:?} {:?}", n, row, batch),
+                Err(error) => {
+                    let back = matches!(error, Error::TimeBackwards { .. });
+                    prop_assert!(back && n as u64 > lateness, "{} s back: {}", n, error);
+                }
+            }
         }
     }
 
@@ -716,7 +759,7 @@ fn a_capped_window_keeps_a_bounded_number_of_events_and_tiles() {
         let config = OnlineConfig {
             max_lateness: seconds(lateness),
             max_events_per_key: most,
-            ..OnlineConfig::default()
+            too_late: TooLate::Apply,
         };
         let online = plan.online(config).unwrap();
         let empty = online.snapshot().len() as u64;
@@ -730,12 +773,40 @@ fn a_capped_window_keeps_a_bounded_number_of_events_and_tiles() {
                 assert!((online.snapshot().len() as u64) - empty <= bound, "row {i}");
             }
         }
-        assert_eq!(online.truncated(), 0, "more than {most} events were kept");
         assert!(row[0] > 3600.0);
+        // Others of the last hour, which come when newer ones are kept.
+        for id in 100_000..100_100 {
+            let late = payment(id, id as i64 - 3000);
+            assert_eq!(online.observe(&late, &mut row).unwrap(), Observed::Applied);
+        }
+        assert_eq!(online.truncated(), 0, "more than {most} events were kept");
     }
     let config = OnlineConfig { max_events_per_key: cap, ..OnlineConfig::default() };
     let error = plan.online(config).unwrap_err().to_string();
     assert!(error.contains("at least 51"), "{error}");
+}
+
+/// It belongs into the tiles, and not among the events that the cap has let go of already.
+#[test]
+fn an_event_that_comes_late_behind_those_within_the_cap_stays_out_of_them() {
+    let set = FeatureSet::builder("capped").entity("card", |c| {
+        let capped = Width::Capped { width: seconds(10), cap: 1, hop: seconds(10) };
+        c.window(capped).current(Current::Include).count("n").sum("sum", "amount")
+    });
+    let plan = set.build().unwrap().bind(&payments()).unwrap();
+    let config = OnlineConfig { max_lateness: seconds(10), ..OnlineConfig::default() };
+    let (online, mut row) = (plan.online(config).unwrap(), [0.0; 2]);
+    let event = |second| Payment { cents: 100_i64 << second, ..payment(second, second as i64) };
+    let events: Vec<Payment> = [1, 3, 4, 5, 2, 6, 30].map(event).into();
+    let mut sums = Vec::new();
+    for (i, event) in events.iter().enumerate() {
+        online.observe(event, &mut row).unwrap();
+        let batch = plan.compute(&events[..=i]).unwrap();
+        assert_eq!(bits(&row), bits(&[0, 1].map(|column| batch.column(column)[i])), "{event:?}");
+        sums.push(row[1]);
+    }
+    let all = (1 << 1) + (1 << 2) + (1 << 3) + (1 << 4) + (1 << 5) + (1 << 6);
+    assert_eq!(sums[5..], [f64::from(all), f64::from(1 << 30)]);
 }
 
 /// A label that is taken back counts no more, neither among events nor in tiles.
