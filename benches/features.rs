@@ -4,6 +4,7 @@
 //! cargo bench --bench features -- batch FILE.csv[.gz]    seconds to compute the handbook's 12 window features
 //! cargo bench --bench features -- online FILE.csv[.gz]   latency, allocations and throughput of observe
 //! cargo bench --bench features -- keys                   bytes per key of a million keys
+//! cargo bench --bench features -- busy                   cost of a key with a million events in its window, by kind of width
 //! cargo bench --bench features -- checksums FILE.csv[.gz]
 //!     the handbook's 14 columns over its published transactions, against checksums of the published values
 //! ```
@@ -11,9 +12,9 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use riskcycle::feature::{Current, FeatureSet, OnlineConfig};
+use riskcycle::feature::{Current, FeatureSet, OnlineConfig, Width};
 use riskcycle::stats::LatencyHistogram;
 use riskcycle::testing::World;
 use riskcycle::testing::handbook::{self, PUBLISHED_NAMES, START, Transaction};
@@ -62,14 +63,16 @@ fn main() {
         Some("batch") => batch(&events()),
         Some("online") => online(&events()),
         Some("keys") => keys(),
+        Some("busy") => busy(),
         Some("checksums") => checksums(&events()),
         None => {
             let events = events();
             batch(&events);
             online(&events);
             keys();
+            busy();
         }
-        Some(other) => panic!("{other} is not known: batch, online, keys or checksums"),
+        Some(other) => panic!("{other} is not known: batch, online, keys, busy or checksums"),
     }
 }
 
@@ -262,7 +265,7 @@ fn keys() {
     let mut row = [0.0; 6];
     let (n, per_key) = (1_000_000u64, 10);
     for i in 0..n * per_key {
-        let at = START.plus(std::time::Duration::from_micros(i));
+        let at = START.plus(Duration::from_micros(i));
         let customer = (i % n) as u32;
         let event = Transaction { id: i, at, customer, terminal: 0, cents: 100, fraud: false };
         online.observe(&event, &mut row).expect("events in order");
@@ -275,4 +278,39 @@ fn keys() {
         "a million keys with {per_key} events each: {bytes:.0} bytes per key, at most {bound:.0}"
     );
     assert!(bytes <= bound);
+}
+
+/// One customer with a million transactions within thirty days.
+fn busy() {
+    let (width, hop, cap) = (days(30), Duration::from_secs(3600), 1000);
+    let event = |i: u64| {
+        let at = START.plus(Duration::from_secs(2 * i));
+        Transaction { id: i, at, customer: 0, terminal: 0, cents: 100, fraud: false }
+    };
+    let events: Vec<Transaction> = (0..1_000_000).map(event).collect();
+    let widths =
+        [Width::Last(width), Width::Capped { width, cap, hop }, Width::Sawtooth { width, hop }];
+    for width in widths {
+        let capped = matches!(width, Width::Capped { .. });
+        let kind = format!("{width:?}");
+        let set = FeatureSet::builder("busy")
+            .entity("customer", |c| c.window(width).count("n").mean("mean", "amount"));
+        let set = set.build().expect("distinct names");
+        let plan = set.bind(&handbook::events()).expect("the fields are there");
+        let before = BYTES.load(Ordering::Relaxed);
+        let online = plan.online(OnlineConfig::default()).expect("one source");
+        let (start, mut row) = (Instant::now(), [0.0; 2]);
+        for event in &events {
+            online.observe(event, &mut row).expect("events in order");
+        }
+        let nanos = start.elapsed().as_nanos() as f64 / events.len() as f64;
+        let bytes = BYTES.load(Ordering::Relaxed) - before;
+        let start = Instant::now();
+        drop(plan.compute(&events).expect("events with distinct ids"));
+        let batch = start.elapsed().as_nanos() as f64 / events.len() as f64;
+        println!("{kind}: {nanos:.0} ns an event online, {batch:.0} ns in batch, {bytes} bytes");
+        // By the rule that OnlineFeatures states: a key, twice its events of three numbers, its tiles of one sum.
+        let bound = 450 + 2 * (cap + 2) * 24 + (30 * 24 + 2) * (100 + 16);
+        assert!(!capped || bytes as u64 <= bound, "at most {bound}");
+    }
 }

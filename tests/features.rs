@@ -60,10 +60,11 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Two in three events follow within the same second or the next; labels take up to five seconds, or never come.
+/// Most events follow within the same second or the next, some after a while; labels take up to five seconds, or never come.
 fn stream() -> impl Strategy<Value = Vec<Payment>> {
     let label = prop::option::of((any::<bool>(), 0u64..6));
-    let payment = (0i64..3, 0u64..3, 0u64..3, -500i64..5000, label);
+    let step = prop_oneof![9 => 0i64..3, 1 => Just(9)];
+    let payment = (step, 0u64..3, 0u64..3, -500i64..5000, label);
     prop::collection::vec(payment, 1..60).prop_map(|steps| {
         let mut second = -20;
         let row = |(id, (step, card, shop, cents, label)): (u64, _)| {
@@ -77,25 +78,41 @@ fn stream() -> impl Strategy<Value = Vec<Payment>> {
     })
 }
 
+/// Caps that a few events pass.
+fn capped() -> impl Strategy<Value = Width> {
+    let cap = prop::sample::select(vec![1, 3, 10]);
+    (1u64..25, cap, 1u64..9).prop_map(|(width, cap, hop)| Width::Capped {
+        width: seconds(width),
+        cap,
+        hop: seconds(hop),
+    })
+}
+
+fn current() -> impl Strategy<Value = Current> {
+    prop::sample::select(vec![Current::Exclude, Current::Include, Current::StrictPast])
+}
+
 fn window() -> impl Strategy<Value = Window> {
-    let current =
-        prop::sample::select(vec![Current::Exclude, Current::Include, Current::StrictPast]);
     let width = prop_oneof![
         4 => (1u64..12).prop_map(|width| Width::Last(seconds(width))),
         2 => (1u64..12, 1u64..5).prop_map(|(width, hop)| Width::Sawtooth {
             width: seconds(width),
             hop: seconds(hop),
         }),
+        2 => capped(),
         // Local midnight falls among the events, ten seconds before 1970.
         1 => (1u32..3).prop_map(|days| Width::CalendarDays { days, zone: Zone::Offset(10) }),
         1 => Just(Width::Lifetime),
     ];
-    (width, 0u64..6, current).prop_map(|(width, delay, current)| Window {
+    (width, 0u64..6, current()).prop_map(|(width, delay, current)| Window {
         width,
         delay: seconds(delay),
         current,
     })
 }
+
+/// Kinds of exact aggregates that tiles are enough for.
+const TILED: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 23];
 
 fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
     let field = || "amount".to_owned();
@@ -116,6 +133,12 @@ fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
             window.width = Width::Sawtooth { width: seconds(7), hop: seconds(3) };
         }
     };
+    // Only what tiles are enough for may be capped.
+    if let Width::Capped { width, .. } = window.width
+        && !TILED.contains(&kind)
+    {
+        window.width = Width::Last(width);
+    }
     match kind {
         0 => Aggregate::Count,
         1 => Aggregate::Sum { field: field() },
@@ -178,9 +201,17 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
     prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(one, 1..3)]
 }
 
+/// In one case of three only what may be capped, and capped windows above all.
 fn features() -> impl Strategy<Value = Vec<Feature>> {
     let entity = prop::sample::select(vec!["card", "shop"]);
-    prop::collection::vec((entity, conditions(), window(), 0usize..32), 1..6).prop_map(|all| {
+    let any = (entity.clone(), conditions(), window(), 0usize..32);
+    let window = (window(), capped()).prop_map(|(window, width)| Window { width, ..window });
+    let tiled = (entity, conditions(), window, prop::sample::select(TILED.to_vec()));
+    let all = prop_oneof![
+        2 => prop::collection::vec(any, 1..6),
+        1 => prop::collection::vec(tiled, 1..6),
+    ];
+    all.prop_map(|all| {
         let feature = |(i, (entity, only, mut window, kind)): (usize, (&str, _, _, usize))| {
             let aggregate = aggregate(kind, &mut window);
             let source = Source { entity: entity.into(), only };
@@ -285,6 +316,40 @@ proptest! {
         }
     }
 
+    /// Later events are known by then and must not show, and what is forgotten must not be missing.
+    #[test]
+    fn a_question_about_the_past_is_answered_as_batch_would_or_refused(
+        events in stream(), features in features(), lateness in 0u64..6,
+    ) {
+        let plan = set(features).bind(&payments()).unwrap();
+        let config = OnlineConfig { max_lateness: seconds(lateness), ..OnlineConfig::default() };
+        let online = plan.online(config).unwrap();
+        let mut row = vec![0.0; plan.schema().n_features()];
+        let unlabelled: Vec<Payment> =
+            events.iter().map(|event| Payment { bad: None, ..event.clone() }).collect();
+        for event in &unlabelled {
+            online.observe(event, &mut row).unwrap();
+        }
+        let last = events[events.len() - 1].second;
+        let point = |back| SpinePoint {
+            at: Timestamp::from_seconds(last - back),
+            keys: vec![EntityKey(1), EntityKey(2)],
+        };
+        let points: Vec<SpinePoint> = (0..12).map(point).collect();
+        let spine = plan.compute_at(&unlabelled, &["card", "shop"], &points).unwrap();
+        let mut batch = row.clone();
+        for (n, SpinePoint { at, keys }) in points.iter().enumerate() {
+            spine.copy_row(n, &mut batch);
+            match online.vector(&[("card", keys[0]), ("shop", keys[1])], *at, &mut row) {
+                Ok(()) => prop_assert_eq!(bits(&row), bits(&batch), "{} s back: {:?} {:?}", n, row, batch),
+                Err(error) => {
+                    let back = matches!(error, Error::TimeBackwards { .. });
+                    prop_assert!(back && n as u64 > lateness, "{} s back: {}", n, error);
+                }
+            }
+        }
+    }
+
     #[test]
     fn events_of_the_future_change_no_row(
         events in stream(), features in features(), cut in 0usize..60,
@@ -315,6 +380,34 @@ proptest! {
                 frame.column(2)[row],
                 frame.column(3)[row] + frame.column(4)[row]
             );
+        }
+    }
+
+    /// In other words than the oracle's: row by row it is one of the two windows that it is made of.
+    #[test]
+    fn a_capped_window_is_the_exact_one_or_the_sawtooth(
+        events in stream(), capped in capped(), current in current(), delay in 0u64..6, kinds in prop::collection::vec(prop::sample::select(TILED.to_vec()), 1..4),
+    ) {
+        let Width::Capped { width, cap, hop } = capped else { unreachable!() };
+        let widths = [capped, Width::Last(width), Width::Sawtooth { width, hop }];
+        // As long as labels take, if there are any.
+        let delay = seconds(if kinds.contains(&23) { 5 } else { delay });
+        let features = widths.into_iter().enumerate().flat_map(|(w, width)| {
+            let window = Window { width, delay, current };
+            kinds.iter().chain(&[0]).enumerate().map(move |(i, kind)| {
+                let mut window = window.clone();
+                let aggregate = aggregate(*kind, &mut window);
+                windowed(&format!("f{i}_{w}"), source("card"), window, aggregate)
+            })
+        });
+        let frame = set(features.collect()).bind(&payments()).unwrap().compute(&events).unwrap();
+        let n = kinds.len() + 1;
+        let value = |width: usize, i: usize, row: usize| frame.column(2 + width * n + i)[row].to_bits();
+        for row in 0..events.len() {
+            let exact = f64::from_bits(value(1, n - 1, row)) <= cap as f64;
+            for i in 0..n {
+                prop_assert_eq!(value(0, i, row), value(if exact { 1 } else { 2 }, i, row));
+            }
         }
     }
 
@@ -517,6 +610,11 @@ fn an_event_that_is_too_late_counts_from_then_on_where_that_is_wanted() {
                 .aggregate("first", Aggregate::SinceFirst)
                 .aggregate("shops", users)
         })
+        .entity("card", |c| {
+            let hour = Width::Capped { width: seconds(3600), cap: 1, hop: seconds(600) };
+            let oldest = Aggregate::SinceFirst;
+            c.window(hour).count("capped").aggregate("oldest", oldest)
+        })
         .entity("card", |c| c.windows([days(1), seconds(60)]).count("n").distinct("exact", "shop"))
         .build()
         .unwrap();
@@ -606,6 +704,145 @@ fn a_window_that_folds_keeps_no_events_however_busy_the_entity_is() {
     assert!((row[3] / median - 1.0).abs() <= 1.0 / 128.0, "{} {median}", row[3]);
     // Twice the events, the same state but for buckets that were empty before.
     assert!(size[1] < size[0] * 11 / 10, "{size:?}");
+}
+
+fn one_a_second(n: u64) -> Vec<Payment> {
+    let event =
+        |id: u64| Payment { cents: 1 + (id as i64 * 7919) % 100_003, ..payment(id, id as i64) };
+    (0..n).map(event).collect()
+}
+
+/// By hand: ten seconds of one payment a second hold nine before the one that asks, or ten with it.
+#[test]
+fn a_capped_window_is_exact_while_it_has_room_and_about_as_long_beyond() {
+    let of = |cap, current| {
+        let capped = Width::Capped { width: seconds(10), cap, hop: seconds(4) };
+        let set = FeatureSet::builder("capped").entity("card", |c| {
+            let c = c.window(capped).current(current).count("n").sum("sum", "amount");
+            c.aggregate("first", Aggregate::SinceFirst)
+        });
+        let set = set.build().unwrap();
+        assert_eq!(set.schema().names(), ["n_about_10s", "sum_about_10s", "first_about_10s"]);
+        let plan = set.bind(&payments()).unwrap();
+        let mut events: Vec<Payment> = (0..30).map(|id| payment(id, id as i64)).collect();
+        events.iter_mut().for_each(|event| event.cents = 100);
+        events.push(payment(30, 38));
+        let report = feature_parity(&plan, &events).unwrap();
+        assert!(report.differences.is_empty(), "{report}");
+        let frame = plan.compute(&events).unwrap();
+        [20, 21, 22, 30].map(|row| [0, 1, 2].map(|column| frame.column(column)[row]))
+    };
+    // At second 20 the window begins at 10, as a sawtooth at 8; at 21 at 11 or 8, at 22 at 12 or 12, and at 38 at 28 or 28.
+    let alone = [1.0, 1.0, 9.0];
+    let exact = [[9.0, 9.0, 9.0], [9.0, 9.0, 9.0], [9.0, 9.0, 9.0], alone];
+    assert_eq!(of(9, Current::Exclude), exact);
+    assert_eq!(of(8, Current::Exclude), [[11.0, 11.0, 11.0], [12.0, 12.0, 12.0], exact[2], alone]);
+    let include = of(10, Current::Include);
+    assert_eq!(include[..3], [[10.0, 10.0, 9.0]; 3]);
+    assert_eq!(of(9, Current::Include)[1], [13.0, 13.0, 12.0]);
+}
+
+/// The bound of its documentation: `cap + 2` events and `width / hop + 2` tiles, however many events there are.
+#[test]
+fn a_capped_window_keeps_a_bounded_number_of_events_and_tiles() {
+    let (cap, width, hop) = (50, 3600, 600);
+    let set = FeatureSet::builder("busy").entity("card", |c| {
+        let capped = Width::Capped { width: seconds(width), cap, hop: seconds(hop) };
+        c.window(capped).count("n").mean("mean", "amount")
+    });
+    let plan = set.build().unwrap().bind(&payments()).unwrap();
+    let events = one_a_second(100_000);
+    let (batch, mut row) = (plan.compute(&events).unwrap(), [0.0; 2]);
+    for lateness in [0, 20] {
+        // The one that asks is kept until it comes into view, and what is no older than an event may be late.
+        let most = cap + 1 + if lateness > 0 { lateness + 1 } else { 1 };
+        let config = OnlineConfig {
+            max_lateness: seconds(lateness),
+            max_events_per_key: most,
+            too_late: TooLate::Apply,
+        };
+        let online = plan.online(config).unwrap();
+        let empty = online.snapshot().len() as u64;
+        for (i, event) in events.iter().enumerate() {
+            online.observe(event, &mut row).unwrap();
+            let expected = [0, 1].map(|column| batch.column(column)[i]);
+            assert_eq!(bits(&row), bits(&expected), "row {i}");
+            if i % 997 == 0 {
+                // Time, id and amount of an event; number, count and sum of a tile; the key and its windows.
+                let bound = most * 24 + (width / hop + 2) * 32 + 300;
+                assert!((online.snapshot().len() as u64) - empty <= bound, "row {i}");
+            }
+        }
+        assert!(row[0] > 3600.0);
+        // Others of the last hour, which come when newer ones are kept.
+        for id in 100_000..100_100 {
+            let late = payment(id, id as i64 - 3000);
+            assert_eq!(online.observe(&late, &mut row).unwrap(), Observed::Applied);
+        }
+        assert_eq!(online.truncated(), 0, "more than {most} events were kept");
+    }
+    let config = OnlineConfig { max_events_per_key: cap, ..OnlineConfig::default() };
+    let error = plan.online(config).unwrap_err().to_string();
+    assert!(error.contains("at least 51"), "{error}");
+}
+
+/// It belongs into the tiles, and not among the events that the cap has let go of already.
+#[test]
+fn an_event_that_comes_late_behind_those_within_the_cap_stays_out_of_them() {
+    let set = FeatureSet::builder("capped").entity("card", |c| {
+        let capped = Width::Capped { width: seconds(10), cap: 1, hop: seconds(10) };
+        c.window(capped).current(Current::Include).count("n").sum("sum", "amount")
+    });
+    let plan = set.build().unwrap().bind(&payments()).unwrap();
+    let config = OnlineConfig { max_lateness: seconds(10), ..OnlineConfig::default() };
+    let (online, mut row) = (plan.online(config).unwrap(), [0.0; 2]);
+    let event = |second| Payment { cents: 100_i64 << second, ..payment(second, second as i64) };
+    let events: Vec<Payment> = [1, 3, 4, 5, 2, 6, 30].map(event).into();
+    let mut sums = Vec::new();
+    for (i, event) in events.iter().enumerate() {
+        online.observe(event, &mut row).unwrap();
+        let batch = plan.compute(&events[..=i]).unwrap();
+        assert_eq!(bits(&row), bits(&[0, 1].map(|column| batch.column(column)[i])), "{event:?}");
+        sums.push(row[1]);
+    }
+    let all = (1 << 1) + (1 << 2) + (1 << 3) + (1 << 4) + (1 << 5) + (1 << 6);
+    assert_eq!(sums[5..], [f64::from(all), f64::from(1 << 30)]);
+}
+
+/// A label that is taken back counts no more, neither among events nor in tiles.
+#[test]
+fn labels_reach_a_capped_window_whether_it_is_full_or_not() {
+    let set = |cap| {
+        let capped = Width::Capped { width: seconds(20), cap, hop: seconds(6) };
+        let set = FeatureSet::builder("capped")
+            .entity("shop", |s| s.window(capped).delay(seconds(5)).rate("risk", "bad"));
+        set.build().unwrap().bind(&payments()).unwrap()
+    };
+    let mut events = one_a_second(60);
+    for event in &mut events {
+        event.bad = Some(event.id % 3 == 0 && event.id % 2 == 0);
+    }
+    for (cap, full) in [(3, true), (20, false)] {
+        let plan = set(cap);
+        let online = plan.online(OnlineConfig::default()).unwrap();
+        let batch = plan.compute(&events).unwrap();
+        let mut row = [0.0];
+        for (i, event) in events.iter().enumerate() {
+            online.observe(event, &mut row).unwrap();
+            assert_eq!(row[0].to_bits(), batch.column(0)[i].to_bits(), "row {i} of cap {cap}");
+            assert_eq!(online.label(event, event.id % 3 == 0), LabelOutcome::Applied);
+            if i > 1 {
+                // Two seconds on, half of the bad ones turn out to be good.
+                let taken_back = &events[i - 2];
+                assert_eq!(
+                    online.label(taken_back, taken_back.bad.unwrap()),
+                    LabelOutcome::Applied
+                );
+            }
+        }
+        // Up to second 54, from 35 or from 31 on: bad are 36, 42, 48 and 54.
+        assert_eq!(row[0], 4.0 / if full { 24.0 } else { 20.0 });
+    }
 }
 
 /// What has left its windows is forgotten, so a moment before it cannot be told, and must not be told wrongly.

@@ -46,9 +46,20 @@ impl FeatureSet {
                 }
                 Definition::Windowed { source, window, aggregate, empty } => {
                     let stream = binder.stream(&mut plan.streams, source)?;
-                    let (window, value) = binder.value(stream, window, aggregate)?;
                     let empty = empty.unwrap_or(f64::NAN);
-                    stream.columns.push(WindowColumn { column, window, value, empty });
+                    let read = |stream: &mut StreamPlan, reach| {
+                        let (window, value) = binder.value(stream, window, reach, aggregate)?;
+                        let when_full = None;
+                        Ok::<_, Error>(WindowColumn { column, window, value, empty, when_full })
+                    };
+                    let (reach, reach_when_full) = binder.reaches(&window.width)?;
+                    let mut plain = read(stream, reach)?;
+                    if let Some(reach) = reach_when_full {
+                        plain.when_full = Some(stream.when_full.len());
+                        let full = read(stream, reach)?;
+                        stream.when_full.push(full);
+                    }
+                    stream.columns.push(plain);
                 }
                 Definition::Expression(expression) => {
                     let mut steps = Vec::new();
@@ -101,8 +112,9 @@ impl<E> Binder<'_, E> {
         LocalTime::of(zone).map_err(|error| self.refuse(error.to_string()))
     }
 
-    fn reach(&self, width: &Width) -> Result<Reach> {
-        Ok(match width {
+    /// How far a window reaches, and how far instead where it is full.
+    fn reaches(&self, width: &Width) -> Result<(Reach, Option<Reach>)> {
+        let reach = match width {
             Width::Last(width) => Reach::Last(micros(*width)),
             Width::Sawtooth { width, hop } => {
                 Reach::Sawtooth { width: micros(*width), hop: micros(*hop) }
@@ -111,7 +123,14 @@ impl<E> Binder<'_, E> {
                 Reach::CalendarDays { days: i64::from(*days), zone: self.zone(zone)? }
             }
             Width::Lifetime => Reach::Lifetime,
-        })
+            Width::Capped { width, cap, hop } => {
+                let (width, hop) = (micros(*width), micros(*hop));
+                // One more than it is exact for: full, it is known to hold too many.
+                let newest = Reach::Newest { width, most: cap.saturating_add(1) };
+                return Ok((newest, Some(Reach::Sawtooth { width, hop })));
+            }
+        };
+        Ok((reach, None))
     }
 
     fn entity(&self, entity: &str) -> Result<usize> {
@@ -160,6 +179,7 @@ impl<E> Binder<'_, E> {
                     windows: Vec::new(),
                     accumulators: Vec::new(),
                     columns: Vec::new(),
+                    when_full: Vec::new(),
                 });
                 streams.len() - 1
             }
@@ -190,6 +210,7 @@ impl<E> Binder<'_, E> {
         &self,
         stream: &mut StreamPlan,
         window: &Window,
+        reach: Reach,
         aggregate: &Aggregate,
     ) -> Result<(usize, WindowValue)> {
         let mut delay = window.delay;
@@ -198,7 +219,6 @@ impl<E> Binder<'_, E> {
         {
             delay = delay.max(*mature_after);
         }
-        let reach = self.reach(&window.width)?;
         let w = stream.window(reach, delay, window.current, aggregate.folds());
         let value = match aggregate {
             Aggregate::Count => WindowValue::Count,

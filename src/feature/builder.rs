@@ -210,7 +210,9 @@ impl EntityFeatures {
 fn width_suffix(width: &Width) -> String {
     match width {
         Width::Last(width) => format!("_{}", duration_name(*width)),
-        Width::Sawtooth { width, .. } => format!("_about_{}", duration_name(*width)),
+        Width::Sawtooth { width, .. } | Width::Capped { width, .. } => {
+            format!("_about_{}", duration_name(*width))
+        }
         Width::CalendarDays { days, .. } => format!("_{days}_calendar_days"),
         Width::Lifetime => String::new(),
     }

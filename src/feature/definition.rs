@@ -178,6 +178,20 @@ pub enum Width {
     },
     /// All history.
     Lifetime,
+    // New ones come last: a fingerprint knows a width by its place.
+    /// Exactly this long while it holds at most `cap` events, those of [`Last`](Self::Last). While it holds more it is the
+    /// [`Sawtooth`](Self::Sawtooth) of the same width and hop, up to one hop longer. A function of the entity's events and the
+    /// moment alone, so the same in batch and online, and what it keeps is bounded however busy the entity is. For counts,
+    /// sums, means, deviations, extremes, first, last and rates after a fixed delay; anything else needs every event, and is
+    /// refused.
+    Capped {
+        /// Shortest length, and the exact one while there is room.
+        width: Duration,
+        /// Most events for which it is exact, at least 1.
+        cap: u64,
+        /// Step of the start beyond that.
+        hop: Duration,
+    },
 }
 
 /// Whether a window without a delay sees the event that asks, and others at the same moment.
@@ -264,5 +278,19 @@ mod tests {
         };
         assert_eq!(rate(days(7)), rate(days(7)));
         assert_ne!(rate(days(7)), rate(days(8)));
+    }
+
+    /// Snapshots and approvals hold on to them. By hand from the encoding: texts with their length, variants by their place.
+    #[test]
+    fn the_fingerprint_of_a_definition_stays() {
+        let of = |width| {
+            let set = FeatureSet::builder("t").entity("card", |c| c.window(width).count("n"));
+            set.build().unwrap().fingerprint().short()
+        };
+        let (width, hop) = (days(1), Duration::from_secs(3600));
+        assert_eq!(of(Width::Last(width)), "e19dc167060f");
+        assert_eq!(of(Width::Sawtooth { width, hop }), "6ea9d3c3618e");
+        assert_eq!(of(Width::Lifetime), "673ee9935481");
+        assert_eq!(of(Width::Capped { width, cap: 1000, hop }), "04fb2841db40");
     }
 }

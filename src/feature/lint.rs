@@ -29,12 +29,28 @@ pub(super) fn check(feature: &Feature, before: &[String]) -> Result<()> {
     };
     let without_width = match window.width {
         Width::Last(width) => micros(width) == 0,
-        Width::Sawtooth { width, hop } => micros(width) == 0 || micros(hop) == 0,
+        Width::Sawtooth { width, hop } | Width::Capped { width, hop, .. } => {
+            micros(width) == 0 || micros(hop) == 0
+        }
         Width::CalendarDays { days, .. } => days == 0,
         Width::Lifetime => false,
     };
     if without_width {
         return refuse("the window needs a width of at least a microsecond".into());
+    }
+    if let Width::Capped { cap, .. } = window.width {
+        if cap == 0 {
+            return refuse(
+                "a cap of no events is a sawtooth window; take that, or a cap of at least 1".into(),
+            );
+        }
+        if !aggregate.folds() {
+            return refuse(
+                "it needs every event, and beyond its cap a window keeps tiles; take an exact width, or an aggregate \
+                 that can be put together from tiles"
+                    .into(),
+            );
+        }
     }
     let lifetime = window.width == Width::Lifetime;
     match aggregate {
@@ -151,6 +167,19 @@ mod tests {
         let quantile = |q| Aggregate::Quantile { field: "amount".into(), q };
         assert!(one(Width::Last(days(1)), Duration::ZERO, quantile(f64::NAN)).is_err());
         assert!(one(Width::Lifetime, Duration::ZERO, quantile(0.5)).is_err());
+        let capped = |cap, hop, aggregate| {
+            one(Width::Capped { width: days(7), cap, hop }, Duration::ZERO, aggregate)
+        };
+        assert!(capped(1, days(1), Aggregate::Count).is_ok());
+        assert!(capped(0, days(1), Aggregate::Count).is_err());
+        assert!(capped(1, Duration::ZERO, Aggregate::Count).is_err());
+        for every_event in [
+            Aggregate::Distinct { of: "card".into() },
+            Aggregate::ApproximateDistinct { of: "card".into() },
+            quantile(0.5),
+        ] {
+            assert!(capped(1, days(1), every_event).is_err());
+        }
         let later = Expression::feature("b");
         assert!(FeatureSet::builder("t").expression("a", later).field("b").build().is_err());
     }

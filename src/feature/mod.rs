@@ -40,6 +40,7 @@
 //! |---|---|---|
 //! | [`Width::Last`], [`Width::CalendarDays`] | its events | all aggregates |
 //! | [`Width::Sawtooth`] | `width / hop + 2` tiles; its events only for aggregates that need them one by one | its start moves in steps, in batch as well; all aggregates but the approximate ones |
+//! | [`Width::Capped`] | its newest `cap + 1` events and `width / hop + 2` tiles | exactly its width up to `cap` events, a sawtooth beyond, in batch as well; aggregates that tiles are enough for |
 //! | [`Width::Lifetime`] | one tile; a count for each different value where those are asked for | all aggregates but the approximate ones |
 //!
 //! [`Aggregate::ApproximateDistinct`] and [`Aggregate::ApproximateQuantile`] are exact while there are few values, and state

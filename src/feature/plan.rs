@@ -65,6 +65,8 @@ pub(super) struct StreamPlan {
     /// All windows' accumulators, with the window they belong to.
     pub(super) accumulators: Vec<(usize, AccumulatorPlan)>,
     pub(super) columns: Vec<WindowColumn>,
+    /// What columns over a window that may be full are read off then.
+    pub(super) when_full: Vec<WindowColumn>,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +101,19 @@ impl StreamPlan {
     /// Numbers per [`Entry`].
     pub(super) fn entry_len(&self) -> usize {
         MEASURES + self.measures.len()
+    }
+
+    /// What a column is read off, by how many events its window holds.
+    #[inline]
+    pub(super) fn reading<'a>(
+        &'a self,
+        column: &'a WindowColumn,
+        count: impl FnOnce() -> u64,
+    ) -> &'a WindowColumn {
+        match column.when_full {
+            Some(other) if count() >= self.windows[column.window].most() => &self.when_full[other],
+            _ => column,
+        }
     }
 
     /// Whether the batch kernel can do it: sums are all that is needed, and not too many.

@@ -3,6 +3,9 @@
 //! An event leaves a window of width `w` when the clock has moved `w` past it, whosever event it is: what enters and what
 //! leaves is the same walk through all events in order of time for every entity at once. So a window needs two places in
 //! one list and a small row of sums per entity, and no event is ever looked up by its entity.
+//!
+//! A window of the newest so many events is one of all of them here: what it is asked for is whether it is full, and what
+//! it holds if not.
 
 use crate::feature::batch::{Groups, Timeline};
 use crate::feature::definition::Current;
@@ -73,6 +76,9 @@ impl<'a> Ledger<'a> {
         let n_stretches = self.times.len().div_ceil(length);
         let mut tasks = Vec::with_capacity(self.stream.windows.len() * n_stretches);
         for (w, window) in self.stream.windows.iter().enumerate() {
+            if self.stream.columns.iter().all(|plan| plan.window != w) {
+                continue; // it is read only where others are full
+            }
             let at = tasks.len();
             tasks.extend((0..n_stretches).map(|stretch| SweepTask {
                 ledger: self,
@@ -100,20 +106,58 @@ pub(super) struct SweepTask<'a, 'c> {
     columns: Vec<(&'a WindowColumn, &'c mut [f64])>,
 }
 
+/// Columns of one window and where their values go.
+type Columns<'t, 'a, 'c> = &'t mut [(&'a WindowColumn, &'c mut [f64])];
+
 impl SweepTask<'_, '_> {
-    pub(super) fn run(self) {
-        match self.window.terms.len() {
-            0 => self.sweep::<1>(),
-            1 => self.sweep::<2>(),
-            2..=3 => self.sweep::<4>(),
-            _ => self.sweep::<{ 1 + MAX_TERMS }>(),
+    pub(super) fn run(mut self) {
+        // Where a window is full another one is read: it goes first, and the rows where it is not are then written over.
+        let stream = self.ledger.stream;
+        for (w, window) in stream.windows.iter().enumerate() {
+            let when_full = self.columns.iter_mut().filter_map(|(column, values)| {
+                let other = &stream.when_full[column.when_full?];
+                (other.window == w).then_some((other, &mut **values))
+            });
+            let mut when_full: Vec<_> = when_full.collect();
+            if !when_full.is_empty() {
+                self.ledger.sweep(window, self.first, &mut when_full);
+            }
+        }
+        self.ledger.sweep(self.window, self.first, &mut self.columns);
+    }
+}
+
+impl Ledger<'_> {
+    fn sweep(&self, window: &WindowPlan, first: usize, columns: Columns<'_, '_, '_>) {
+        match window.most() {
+            u64::MAX => self.sweep_by_terms::<false>(window, first, columns),
+            _ => self.sweep_by_terms::<true>(window, first, columns),
         }
     }
 
-    /// `N` numbers per entity: how many events the window sees, then its sums.
-    fn sweep<const N: usize>(mut self) {
-        let Ledger { times, groups, passes, terms, .. } = self.ledger;
-        let window = self.window;
+    fn sweep_by_terms<const FILLS: bool>(
+        &self,
+        window: &WindowPlan,
+        first: usize,
+        columns: Columns<'_, '_, '_>,
+    ) {
+        match window.terms.len() {
+            0 => self.sweep_of::<1, FILLS>(window, first, columns),
+            1 => self.sweep_of::<2, FILLS>(window, first, columns),
+            2..=3 => self.sweep_of::<4, FILLS>(window, first, columns),
+            _ => self.sweep_of::<{ 1 + MAX_TERMS }, FILLS>(window, first, columns),
+        }
+    }
+
+    /// `N` numbers per entity: how many events the window sees, then its sums. Where one that `FILLS` is full, the row is left
+    /// as it is.
+    fn sweep_of<const N: usize, const FILLS: bool>(
+        &self,
+        window: &WindowPlan,
+        first: usize,
+        columns: Columns<'_, '_, '_>,
+    ) {
+        let Ledger { times, groups, passes, terms, .. } = self;
         let of = |term: &Term| terms.iter().find(|(known, _)| known == term);
         let values: Vec<&[i64]> = window
             .terms
@@ -131,15 +175,16 @@ impl SweepTask<'_, '_> {
             }
         };
         let moving = !window.is_lifetime();
-        let n_rows = self.columns.first().map_or(0, |(_, values)| values.len());
+        let most = window.most();
+        let n_rows = columns.first().map_or(0, |(_, values)| values.len());
         let mut low = 0;
-        if moving && self.first < times.len() {
-            let start = window.start(times[self.first]);
-            low = times.partition_point(|time| *time <= start).min(self.first);
+        if moving && first < times.len() {
+            let start = window.start(times[first]);
+            low = times.partition_point(|time| *time <= start).min(first);
         }
         let mut high = low;
         for row in 0..n_rows {
-            let event = self.first + row;
+            let event = first + row;
             let at = times[event];
             // In this list, place is order: ties need no ids.
             let limit = match (window.delay, window.current) {
@@ -162,6 +207,9 @@ impl SweepTask<'_, '_> {
                 }
             }
             let state = &states[groups.of[event] as usize];
+            if FILLS && state[0] as u64 >= most {
+                continue;
+            }
             let view = View {
                 at,
                 count: state[0] as u64,
@@ -170,7 +218,7 @@ impl SweepTask<'_, '_> {
                 ends: None,
                 own: &[],
             };
-            for (column, values) in &mut self.columns {
+            for (column, values) in columns.iter_mut() {
                 values[row] = column.finish(&view);
             }
         }

@@ -187,7 +187,9 @@ fn labels(stream: &StreamPlan, window: &WindowPlan) -> bool {
 /// Why a window's edges do not lie between tiles.
 fn refusal(window: &WindowPlan) -> Option<&'static str> {
     match (window.reach, window.delay, window.current) {
-        (Reach::Last(_), ..) => Some("an exact width begins inside a tile; use Width::Sawtooth"),
+        (Reach::Last(_) | Reach::Newest { .. }, ..) => {
+            Some("an exact width begins inside a tile; use Width::Sawtooth")
+        }
         (_, 1.., _) => Some("with a delay it ends inside a tile"),
         (.., Current::StrictPast) => Some("a tile does not tell events of one moment apart"),
         _ => None,
@@ -265,7 +267,7 @@ fn limbs(value: i128) -> [i64; LIMBS] {
 impl Grid {
     fn of(reach: Reach) -> Self {
         match reach {
-            Reach::Last(width) => Grid::Hop(width),
+            Reach::Last(width) | Reach::Newest { width, .. } => Grid::Hop(width),
             Reach::Sawtooth { hop, .. } => Grid::Hop(hop),
             Reach::CalendarDays { zone, .. } => Grid::Day(zone),
             Reach::Lifetime => Grid::Ever,

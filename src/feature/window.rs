@@ -23,9 +23,20 @@ pub(super) struct WindowPlan {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Reach {
     Last(i64),
-    Sawtooth { width: i64, hop: i64 },
-    CalendarDays { days: i64, zone: LocalTime },
+    Sawtooth {
+        width: i64,
+        hop: i64,
+    },
+    CalendarDays {
+        days: i64,
+        zone: LocalTime,
+    },
     Lifetime,
+    /// The newest `most` events of the last `width`.
+    Newest {
+        width: i64,
+        most: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +51,8 @@ pub(super) struct WindowColumn {
     pub(super) window: usize,
     pub(super) value: WindowValue,
     pub(super) empty: f64,
+    /// Where it stands among the stream's columns of which this one is read where its window is full.
+    pub(super) when_full: Option<usize>,
 }
 
 /// Positions refer to the window's terms and to the stream's measures and accumulators.
@@ -129,7 +142,7 @@ impl WindowPlan {
     pub(super) fn start(&self, at: i64) -> i64 {
         let end = self.end(at);
         match self.reach {
-            Reach::Last(width) => end.saturating_sub(width),
+            Reach::Last(width) | Reach::Newest { width, .. } => end.saturating_sub(width),
             Reach::Sawtooth { width, hop } => {
                 end.saturating_sub(width).div_euclid(hop).saturating_mul(hop)
             }
@@ -138,6 +151,15 @@ impl WindowPlan {
                 zone.start_of(first).micros().saturating_sub(1) // midnight itself is inside
             }
             Reach::Lifetime => i64::MIN,
+        }
+    }
+
+    /// Most events that it holds: older ones leave it before their time.
+    #[inline]
+    pub(super) fn most(&self) -> u64 {
+        match self.reach {
+            Reach::Newest { most, .. } => most,
+            _ => u64::MAX,
         }
     }
 

@@ -198,6 +198,12 @@ impl<'a, E> Oracle<'a, E> {
 
     /// Positions of the events that a window sees from event `i`.
     fn seen(&self, i: usize, source: &Source, window: &Window) -> Result<Vec<usize>> {
+        if let Width::Capped { width, cap, hop } = window.width {
+            let of = |width| self.seen(i, source, &Window { width, ..window.clone() });
+            let exactly = of(Width::Last(width))?;
+            let few = exactly.len() as u64 <= cap;
+            return if few { Ok(exactly) } else { of(Width::Sawtooth { width, hop }) };
+        }
         let asking = self.events[i];
         let key = self.schema.entity_key(&source.entity, asking)?;
         let at = self.schema.time(asking);
@@ -216,6 +222,7 @@ impl<'a, E> Oracle<'a, E> {
                     zone.day(time) > zone.day(end) - i64::from(*days)
                 }
                 Width::Lifetime => true,
+                Width::Capped { .. } => unreachable!("one of two others, above"),
             };
             let in_view = match window.current {
                 _ if !window.delay.is_zero() => time <= end,

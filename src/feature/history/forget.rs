@@ -31,9 +31,14 @@ impl KeyHistory {
             });
         }
         if lateness > 0 {
-            let keeping = stream.windows.iter().filter(|window| !window.folds());
-            let start = keeping.map(|window| window.start(at)).min().unwrap_or(i64::MAX);
-            let (needed, start) = (oldest, start.min(settled));
+            let (mut needed, mut start) = (oldest, settled);
+            for window in stream.windows.iter().filter(|window| !window.folds()) {
+                match window.most() {
+                    u64::MAX => start = start.min(window.start(at)),
+                    // What is too old for the newest by then only gets older.
+                    _ => needed = needed.min(self.inside(window, (at, i64::MIN)).start),
+                }
+            }
             oldest = self.events.first();
             while oldest < needed && self.events.time(oldest) <= start {
                 oldest += 1;

@@ -21,6 +21,8 @@ use held::Held;
 ///
 /// For each window, the events numbered `low..high` are inside; those before have left it, those after have not come into
 /// view. A window that folds needs an event no longer than it takes to enter, and as long as a late one may come before it.
+/// One of the newest so many lets the oldest go where more have entered: a capped window is such a one, which is full when
+/// the cap is passed, and one that folds, which is read then.
 #[derive(Debug, Clone)]
 pub(super) struct KeyHistory {
     events: KeptEvents,
@@ -152,10 +154,16 @@ impl KeyHistory {
                 if let Some(f) = window.fold {
                     self.fold_late(stream, w, f, event);
                 } else {
-                    if order.0 <= window.start(self.last_read.0) {
+                    let start = window.start(self.last_read.0);
+                    if order.0 <= start || event < self.windows[w].low {
                         self.windows[w].low += 1;
                     } else {
                         self.book(stream, w, event, true);
+                    }
+                    let WindowState { low, high, .. } = self.windows[w];
+                    if high - low > window.most() {
+                        self.book(stream, w, low, false);
+                        self.windows[w].low += 1;
                     }
                     // Numbers behind it have moved, and candidates may have been beaten.
                     self.rebuild(stream, w);
@@ -263,6 +271,7 @@ impl KeyHistory {
         let mut state = WindowState { low, high, oldest, next: self.events.time(high) };
         match window.fold {
             Some(f) => self.folds[f].count += high - before,
+            None if high - low > window.most() => state.oldest = i64::MIN, // one has to leave at once
             None if low == before && high > before => state.oldest = self.events.time(low),
             None => {}
         }
@@ -271,7 +280,8 @@ impl KeyHistory {
 
     fn leave(&mut self, stream: &StreamPlan, w: usize, start: i64) {
         let WindowState { mut low, high, next, .. } = self.windows[w];
-        while low < high && self.events.entry(low)[0] <= start {
+        let most = stream.windows[w].most();
+        while low < high && (self.events.entry(low)[0] <= start || high - low > most) {
             self.book(stream, w, low, false);
             if !stream.accumulators.is_empty() {
                 self.accumulate(stream, w, low, false);
@@ -321,6 +331,7 @@ fn finish<'a>(
     out: &mut impl FnMut(usize, f64),
 ) {
     for column in &stream.columns {
+        let column = stream.reading(column, || contents(column.window, false).0);
         let w = column.window;
         let (count, kept) = contents(w, column.needs_ends());
         let folded = || stream.accumulators_of(w).find_map(|(a, _)| accumulators[a].ends());

@@ -1,8 +1,11 @@
 //! Reading a history at any moment.
 
+use std::ops::Range;
+
 use crate::feature::history::held::Held;
 use crate::feature::history::{KeyHistory, finish};
 use crate::feature::plan::StreamPlan;
+use crate::feature::window::WindowPlan;
 
 impl KeyHistory {
     /// As [`read`](Self::read), for any moment and without moving on: O(events in the windows). `false`, with nothing
@@ -23,7 +26,11 @@ impl KeyHistory {
         if asking < self.last_read {
             let forgotten = stream.windows.iter().any(|window| match window.fold {
                 Some(f) => self.folds[f].is_past(window, asking),
-                None => window.start(asking.0) < self.gone,
+                None => {
+                    // Full of events that are kept, it sees none of those that are gone.
+                    let entered = || self.inside(window, asking).end - self.events.first();
+                    window.start(asking.0) < self.gone && entered() < window.most()
+                }
             });
             if forgotten {
                 return false;
@@ -34,7 +41,7 @@ impl KeyHistory {
         let mut contents = Vec::with_capacity(stream.windows.len());
         for (w, window) in stream.windows.iter().enumerate() {
             let start = window.start(asking.0);
-            let high = self.events.partition(|event| window.enters(event, asking));
+            let Range { start: low, end: high } = self.inside(window, asking);
             let (mut held, mut ends) = (Held::of(stream, w), None);
             match window.fold {
                 Some(f) if self.folds[f].is_untiled(window) => {
@@ -44,7 +51,6 @@ impl KeyHistory {
                 }
                 Some(f) => held.gather(stream, w, self, f, start, high),
                 None => {
-                    let low = self.events.partition(|(time, _)| time <= start).min(high);
                     (low..high).for_each(|event| held.add(stream, w, self, event));
                     if low < high {
                         ends = Some((self.events.entry(low), self.events.entry(high - 1)));
@@ -59,5 +65,13 @@ impl KeyHistory {
         }
         finish(stream, |w, _| contents[w], (&sums, &accumulators), asking, own, out);
         true
+    }
+
+    /// The events kept that a window sees from `asking`.
+    pub(super) fn inside(&self, window: &WindowPlan, asking: (i64, i64)) -> Range<u64> {
+        let start = window.start(asking.0);
+        let high = self.events.partition(|event| window.enters(event, asking));
+        let low = self.events.partition(|(time, _)| time <= start).min(high);
+        low.max(high.saturating_sub(window.most()))..high
     }
 }

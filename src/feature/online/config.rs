@@ -13,11 +13,13 @@ pub struct OnlineConfig {
     pub max_lateness: Duration,
     /// What becomes of an event that is later than that.
     pub too_late: TooLate,
-    /// Most events kept per entity and source: the bound on a key's memory. Beyond it the oldest leave the windows that keep
-    /// events before their time, and [`OnlineFeatures::truncated`](crate::feature::OnlineFeatures::truncated) counts them: from
-    /// then on batch and online differ for that entity. For entities that busy define the window as
-    /// [`Width::Sawtooth`](crate::feature::Width::Sawtooth): it folds events into tiles from the first one on, and being part of
-    /// the definition the tiles are the same in batch. Those windows and lifetimes keep no events and lose none here.
+    /// Most events kept per entity and source: the last guard on a key's memory, for windows that are exact however many
+    /// events they hold. Beyond it the oldest leave those before their time, and
+    /// [`OnlineFeatures::truncated`](crate::feature::OnlineFeatures::truncated) counts them: from then on batch and online
+    /// differ for that entity. For entities that busy define the window as [`Width::Capped`](crate::feature::Width::Capped),
+    /// which folds events into tiles beyond a number of its own, or as [`Width::Sawtooth`](crate::feature::Width::Sawtooth),
+    /// which does so from the first one on: being part of the definition, that is the same in batch. A sawtooth and a lifetime
+    /// keep no events and lose none here; a cap must be less than this.
     pub max_events_per_key: u64,
 }
 

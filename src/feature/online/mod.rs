@@ -18,6 +18,7 @@ use crate::feature::history::KeyHistory;
 use crate::feature::key_hash::{KeyHash, KeyHashBuilder};
 use crate::feature::online::spare::{RoomCensus, SpareRooms};
 use crate::feature::plan::{FeaturePlan, StreamPlan};
+use crate::feature::window::WindowPlan;
 use crate::ids::EntityKey;
 use crate::schema::FeatureSchema;
 use crate::time::{Timestamp, micros};
@@ -41,7 +42,8 @@ const MAX_MEASURES: usize = 64;
 /// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
 /// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
 /// about 40 per different value; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
-/// summaries.
+/// summaries. A capped window has both, with n at most `cap + 1` and what has yet to come into its view: the event that asks,
+/// and those within its delay or [`OnlineConfig::max_lateness`].
 ///
 /// # Allocation
 /// [`observe`](Self::observe) allocates for a key that is new, or was idle and forgotten. The events of a known key lie in one
@@ -80,7 +82,7 @@ impl<E> FeaturePlan<E> {
     /// Empty live state for this definition.
     ///
     /// # Errors
-    /// `InvalidConfig` for more than 16 sources or 64 measures, or no room for events.
+    /// `InvalidConfig` for more than 16 sources or 64 measures, no room for events, or less than a capped window needs.
     pub fn online(&self, config: OnlineConfig) -> Result<OnlineFeatures<E>> {
         let n_measures: usize = self.streams.iter().map(|stream| stream.measures.len()).sum();
         if self.streams.len() > MAX_STREAMS || n_measures > MAX_MEASURES {
@@ -90,6 +92,13 @@ impl<E> FeaturePlan<E> {
         }
         if config.max_events_per_key == 0 {
             return Err(Error::config("online features", "max_events_per_key must be at least 1"));
+        }
+        let windows = self.streams.iter().flat_map(|stream| &stream.windows);
+        let needed = windows.map(WindowPlan::most).filter(|most| *most < u64::MAX).max();
+        if let Some(needed) = needed.filter(|needed| *needed > config.max_events_per_key) {
+            let reason =
+                format!("max_events_per_key must be more than the largest cap, at least {needed}");
+            return Err(Error::config("online features", reason));
         }
         let stream = |plan| Stream {
             shards: (0..N_SHARDS).map(|_| Mutex::default()).collect(),
@@ -219,7 +228,8 @@ impl<E> OnlineFeatures<E> {
         self.too_late.load(Ordering::Relaxed)
     }
 
-    /// Events that were dropped out of their windows for want of room.
+    /// Events that left their windows before their time, for want of room: those beyond
+    /// [`OnlineConfig::max_events_per_key`]. What a capped window puts into tiles is none of them.
     pub fn truncated(&self) -> u64 {
         self.truncated.load(Ordering::Relaxed)
     }
