@@ -57,6 +57,7 @@ mod bind;
 mod builder;
 pub mod catalogue;
 mod definition;
+mod ever_bad;
 mod expression;
 mod frame;
 mod history;

@@ -1,5 +1,6 @@
 //! Reading a history at any moment.
 
+use crate::feature::ever_bad::BadTable;
 use crate::feature::history::held::Held;
 use crate::feature::history::{KeyHistory, finish};
 use crate::feature::plan::StreamPlan;
@@ -10,6 +11,7 @@ impl KeyHistory {
     pub(in crate::feature) fn peek(
         &self,
         stream: &StreamPlan,
+        tables: &[BadTable],
         asking: (i64, i64),
         own: &[i64],
         out: &mut impl FnMut(usize, f64),
@@ -56,6 +58,9 @@ impl KeyHistory {
             for ((a, _), accumulator) in stream.accumulators_of(w).zip(held.accumulators) {
                 accumulators[a] = accumulator;
             }
+        }
+        for (accumulator, (_, plan)) in accumulators.iter_mut().zip(&stream.accumulators) {
+            accumulator.recount(*plan, tables, asking.0);
         }
         finish(stream, |w, _| contents[w], (&sums, &accumulators), asking, own, out);
         true

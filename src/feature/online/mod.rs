@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::feature::ever_bad::BadTable;
 use crate::feature::history::KeyHistory;
 use crate::feature::key_hash::{KeyHash, KeyHashBuilder};
 use crate::feature::online::spare::{RoomCensus, SpareRooms};
@@ -54,6 +55,8 @@ pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
     config: OnlineConfig,
     streams: Vec<Stream>,
+    /// Their locks are taken last, and one at a time.
+    bad_tables: Vec<BadTable>,
     too_late: AtomicU64,
     truncated: AtomicU64,
 }
@@ -100,6 +103,7 @@ impl<E> FeaturePlan<E> {
             plan: self.clone(),
             config,
             streams: self.streams.iter().map(stream).collect(),
+            bad_tables: self.bad_tables.iter().copied().map(BadTable::new).collect(),
             too_late: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
         })
@@ -149,7 +153,7 @@ impl<E> OnlineFeatures<E> {
             let history = shard.histories.get(&key).map_or(&self.streams[s].empty, Box::as_ref);
             let asking = (at.micros(), i64::MAX);
             let write = &mut |column: usize, value| out[column] = value;
-            if !history.peek(plan, asking, &[], write) {
+            if !history.peek(plan, &self.bad_tables, asking, &[], write) {
                 return Err(Error::TimeBackwards {
                     what: format!("question about entity {key:?}"),
                     at,
@@ -180,6 +184,10 @@ impl<E> OnlineFeatures<E> {
                 None => LabelOutcome::Unknown,
             };
             outcome = outcome.max(applied);
+        }
+        for table in &self.bad_tables {
+            let value = self.plan.events.read_entity(table.plan().entity, event);
+            outcome = outcome.max(table.label(value.0 as i64, order, bad));
         }
         outcome
     }
