@@ -190,9 +190,8 @@ impl<E: Sync> FeaturePlan<E> {
     ) -> Vec<f64> {
         // Labels by the moment they arrive, at the earliest that of their event, which never sees its own.
         let labels = rows.iter().filter_map(|row| labelling.by_row.get(&(*row as usize))).flatten();
-        let mut labels: Vec<LabelChange> = labels
-            .map(|label| LabelChange::of(label, self.order(&events[label.row])))
-            .collect();
+        let mut labels: Vec<LabelChange> =
+            labels.map(|label| LabelChange::of(label, self.order(&events[label.row]))).collect();
         labels.sort_by_key(|label| (label.at, label.of));
         let mut labels = labels.into_iter().peekable();
         let tables: Vec<BadTable> = self.bad_tables.iter().copied().map(BadTable::new).collect();
@@ -220,10 +219,14 @@ impl<E: Sync> FeaturePlan<E> {
             match asking.event {
                 Some(row) => {
                     self.measures(stream, &events[row as usize], &mut own);
-                    history.read(stream, &tables, asking.order, &own, &mut |_, value| values.push(value));
+                    history.read(stream, &tables, asking.order, &own, &mut |_, value| {
+                        values.push(value)
+                    });
                 }
                 None => {
-                    history.read(stream, &tables, asking.order, &[], &mut |_, value| values.push(value));
+                    history.read(stream, &tables, asking.order, &[], &mut |_, value| {
+                        values.push(value)
+                    });
                 }
             }
             history.evict(stream, 0);
