@@ -32,16 +32,21 @@ const MAX_MEASURES: usize = 64;
 ///
 /// # Concurrency
 /// Share it by reference. Keys are spread over 64 locks per source; an event holds the locks of its own keys, in a fixed
-/// order, and no lock is held while host code runs.
+/// order, and no lock is held while host code runs. Which values are bad anywhere is kept once for all keys, behind a lock that
+/// is taken last, to be read by many at once, and only by a key that has a new value or has not seen the latest label.
 ///
 /// # Cost
 /// O(1) amortised per event, window and sum; O(log n) for extremes and counts, O(n) in the window's events for exact
-/// quantiles.
+/// quantiles. [`Aggregate::DistinctEverBad`](crate::feature::Aggregate::DistinctEverBad) takes one look-up for a value that is
+/// new to its key, and for a key one for each label that made a value bad or good since its last reading, or for each of its
+/// values if those are fewer or the last 4,096 such labels do not reach back so far. So a busy key with many values is not
+/// gone through again.
 ///
 /// Memory of a key and source: at most 450 bytes, with 48 more for each window and sum beyond four, and its events: the
 /// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
 /// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
-/// about 40 per different value; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
+/// about 40 per different value, as do values that may be bad anywhere, of which about 80 more are kept for each that is bad
+/// and 16 for each further bad event of it, for good; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
 /// summaries.
 ///
 /// # Allocation
