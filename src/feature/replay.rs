@@ -216,19 +216,14 @@ impl<E: Sync> FeaturePlan<E> {
             while let Some((table, value, label)) = of_values.next_if(known) {
                 tables[table].label(value, label.of, label.bad);
             }
-            match asking.event {
+            let own: &[i64] = match asking.event {
                 Some(row) => {
                     self.measures(stream, &events[row as usize], &mut own);
-                    history.read(stream, &tables, asking.order, &own, &mut |_, value| {
-                        values.push(value)
-                    });
+                    &own
                 }
-                None => {
-                    history.read(stream, &tables, asking.order, &[], &mut |_, value| {
-                        values.push(value)
-                    });
-                }
-            }
+                None => &[],
+            };
+            history.read(stream, &tables, asking.order, own, &mut |_, value| values.push(value));
             history.evict(stream, 0);
         }
         values

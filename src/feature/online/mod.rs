@@ -46,8 +46,8 @@ const MAX_MEASURES: usize = 64;
 /// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
 /// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
 /// about 40 per different value, as do values that may be bad anywhere, of which about 80 more are kept for each that is bad
-/// and 16 for each further bad event of it, for good; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
-/// summaries.
+/// and 16 for each further bad event of it, for good; a sawtooth window that folds has, for each step it spans, 100 bytes, 16
+/// a sum, and its summaries.
 ///
 /// # Allocation
 /// [`observe`](Self::observe) allocates for a key that is new, or was idle and forgotten. The events of a known key lie in one
