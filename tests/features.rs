@@ -180,6 +180,11 @@ fn aggregate(kind: usize, window: &mut Window) -> Aggregate {
             folding(window);
             Aggregate::ApproximateQuantile { field: field(), q: 0.7 }
         }
+        31 | 32 => {
+            // As long as labels take, or as they arrive.
+            let label_delay = (kind == 31).then_some(seconds(5));
+            Aggregate::DistinctEverBad { of: "shop".into(), label: label(), label_delay }
+        }
         _ => {
             finite(window);
             let labels = Labels::AsArrived { mature_after: Duration::ZERO };
@@ -204,7 +209,7 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
 /// In one case of three only what may be capped, and capped windows above all.
 fn features() -> impl Strategy<Value = Vec<Feature>> {
     let entity = prop::sample::select(vec!["card", "shop"]);
-    let any = (entity.clone(), conditions(), window(), 0usize..32);
+    let any = (entity.clone(), conditions(), window(), 0usize..34);
     let window = (window(), capped()).prop_map(|(window, width)| Window { width, ..window });
     let tiled = (entity, conditions(), window, prop::sample::select(TILED.to_vec()));
     let all = prop_oneof![
@@ -1176,7 +1181,7 @@ fn the_catalogue_equals_a_brute_force_computation() {
                 id,
                 second,
                 user: scramble % 5,
-                device: scramble % 7 % 3,
+                device: if id < 500 { scramble % 7 % 3 } else { 3 + id / 20 },
                 session: scramble % 11,
                 cents: (scramble % 9973) as i64,
                 fraud: scramble % 13 == 0,
@@ -1194,6 +1199,7 @@ fn the_catalogue_equals_a_brute_force_computation() {
     let value = |frame: &FeatureFrame, name: &str, row: usize| {
         frame.column(frame.schema().position(name).unwrap())[row]
     };
+    let mut elsewhere = 0;
     for (row, now) in logins.iter().enumerate() {
         let own: Vec<&Login> = logins[..=row].iter().filter(|l| l.user == now.user).collect();
         let amounts: Vec<f64> = own.iter().map(|l| l.cents as f64 / 100.0).collect();
@@ -1238,23 +1244,196 @@ fn the_catalogue_equals_a_brute_force_computation() {
         let own: Vec<&Login> = logins[..=row].iter().filter(|l| l.device == now.device).collect();
         let different = |values: Vec<u64>| values.into_iter().collect::<BTreeSet<u64>>().len();
         let users = different(own.iter().map(|l| l.user).collect());
-        let known = own.iter().filter(|l| l.fraud && l.second <= now.second - 7 * day);
-        let fraud_users = different(known.map(|l| l.user).collect());
+        // Users of the device that have a fraud in the whole data set, as far as it was known.
+        let known = logins.iter().filter(|l| l.fraud && l.second <= now.second - 7 * day);
+        let fraud_users: BTreeSet<u64> = known.map(|l| l.user).collect();
+        let linked = own.iter().map(|l| l.user).filter(|user| fraud_users.contains(user));
+        let linked = different(linked.collect());
+        elsewhere += usize::from(own.iter().all(|l| !l.fraud) && linked > 0);
         let days: BTreeSet<i64> = own.iter().map(|l| l.second / day).collect();
         let sessions = days.iter().map(|d| {
             different(own.iter().filter(|l| l.second / day == *d).map(|l| l.session).collect())
         });
         assert_eq!(value(&device, "associated_users", row), users as f64);
         assert_eq!(value(&device, "total_transactions", row), own.len() as f64);
-        assert_eq!(value(&device, "fraud_users", row), fraud_users as f64);
+        assert_eq!(value(&device, "linked_fraud_users", row), linked as f64);
         let sessions = sessions.sum::<usize>() as f64 / days.len() as f64;
         assert_eq!(value(&device, "avg_sessions_per_day", row), sessions);
         let age = (now.second - own[0].second) as f64 / 86_400.0;
         assert_eq!(value(&device, "device_age_days", row), age);
     }
+    assert!(elsewhere > 10, "{elsewhere} rows of devices without a fraud of their own");
     let ratio = user.column(user.schema().position("high_amount_ratio_7d").unwrap());
     let known: Vec<f64> = ratio.iter().copied().filter(|ratio| !ratio.is_nan()).collect();
     assert!(known.len() > 400 && known.iter().any(|ratio| *ratio > 0.0), "{}", known.len());
+}
+
+/// Shops with a bad payment anywhere, by card; in the random streams above they are among the other aggregates.
+fn ever_bad(label_delay: Option<Duration>) -> Aggregate {
+    Aggregate::DistinctEverBad { of: "shop".into(), label: "bad".into(), label_delay }
+}
+
+fn linked_set(label_delay: Option<Duration>) -> FeatureSet {
+    FeatureSet::builder("linked")
+        .entity("card", |c| {
+            let c = c.lifetime().windows([seconds(7)]).current(Current::Include);
+            c.aggregate("linked", ever_bad(label_delay))
+        })
+        .build()
+        .unwrap()
+}
+
+/// Card 1 meets shop 1 early; the shop turns bad later, at card 2.
+#[test]
+fn a_value_that_turns_bad_at_another_key_changes_later_rows_only() {
+    let plan = linked_set(Some(seconds(10))).bind(&payments()).unwrap();
+    let at = |id: u64, second, card, shop, bad| Payment {
+        card,
+        shop,
+        bad: Some(bad),
+        ..payment(id, second)
+    };
+    let events = [
+        at(0, 0, 1, 1, false),
+        at(1, 5, 2, 1, true),
+        at(2, 14, 1, 3, false),
+        at(3, 15, 1, 3, false),
+        at(4, 20, 1, 3, false),
+        at(5, 21, 3, 1, false),
+    ];
+    let frame = plan.compute(&events).unwrap();
+    // The bad payment of second 5 is known from second 15 on; a lifetime still sees the shop, seven seconds do not.
+    assert_eq!(frame.column(0), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+    assert_eq!(frame.column(1), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    let mut good = events.clone();
+    good[1].bad = Some(false);
+    assert_eq!(frame.column(0)[..3], plan.compute(&good).unwrap().column(0)[..3]);
+}
+
+#[test]
+fn a_bad_event_that_is_taken_back_or_told_late_is_told_so() {
+    let online = linked_set(Some(seconds(10))).bind(&payments()).unwrap();
+    let online = online.online(OnlineConfig::default()).unwrap();
+    let mut row = [0.0; 2];
+    let mut observe = |id: u64, second| {
+        online.observe(&payment(id, second), &mut row).unwrap();
+        row[0]
+    };
+    assert_eq!(observe(1, 0), 0.0);
+    assert_eq!(online.label(&payment(1, 0), true), LabelOutcome::Applied);
+    assert_eq!(online.label(&payment(1, 0), true), LabelOutcome::Applied); // again
+    assert_eq!(online.label(&payment(1, 0), false), LabelOutcome::Applied);
+    assert_eq!(online.label(&payment(1, 0), true), LabelOutcome::Applied);
+    assert_eq!(observe(2, 9), 0.0);
+    assert_eq!(observe(3, 10), 1.0);
+    // Another fraud changes nothing, the first one taken back leaves it, and it was read before it could be known.
+    assert_eq!(online.label(&payment(2, 9), true), LabelOutcome::Applied);
+    assert_eq!(online.label(&payment(1, 0), false), LabelOutcome::Late);
+    assert_eq!(observe(4, 11), 0.0);
+    assert_eq!(observe(5, 19), 1.0);
+    assert_eq!(online.label(&payment(2, 9), false), LabelOutcome::Late);
+    assert_eq!(observe(6, 20), 0.0);
+}
+
+/// Labels that come and are taken back: (event, seconds until it is told, bad).
+fn verdicts() -> impl Strategy<Value = Vec<(usize, i64, bool)>> {
+    prop::collection::vec((0usize..60, 0i64..15, any::<bool>()), 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// With labels that count as they arrive, several for one event, by a plain loop over what was known.
+    #[test]
+    fn linked_values_follow_labels_that_arrive_and_are_taken_back(
+        events in stream(), verdicts in verdicts(),
+    ) {
+        let plan = linked_set(None).bind(&payments()).unwrap();
+        let mut arrivals: Vec<LabelArrival> = verdicts.iter().map(|&(row, wait, bad)| {
+            let row = row % events.len();
+            LabelArrival { row, at: Timestamp::from_seconds(events[row].second + wait), bad }
+        }).collect();
+        arrivals.sort_by_key(|arrival| (arrival.at, arrival.row));
+        let batch = plan.compute_with_labels(&events, &arrivals).unwrap();
+        let online = plan.online(OnlineConfig::default()).unwrap();
+        let (mut told, mut live, mut row) = (vec![false; arrivals.len()], [0.0; 2], [0.0; 2]);
+        for (i, event) in events.iter().enumerate() {
+            let known = |a: &LabelArrival| a.at <= Timestamp::from_seconds(event.second) && a.row < i;
+            for (arrival, told) in arrivals.iter().zip(&mut told) {
+                if known(arrival) && !*told {
+                    *told = true;
+                    prop_assert_eq!(online.label(&events[arrival.row], arrival.bad), LabelOutcome::Applied);
+                }
+            }
+            online.observe(event, &mut live).unwrap();
+            batch.copy_row(i, &mut row);
+            prop_assert_eq!(bits(&live), bits(&row));
+            let is_bad = |j: usize| {
+                arrivals.iter().rfind(|a| a.row == j && known(a)).is_some_and(|a| a.bad)
+            };
+            let bad: BTreeSet<u64> = (0..i).filter(|j| is_bad(*j)).map(|j| events[j].shop).collect();
+            let linked = |after: i64| {
+                let of_card = events[..=i].iter().filter(|e| e.card == event.card && e.second > after);
+                let shops: BTreeSet<u64> = of_card.map(|e| e.shop).filter(|shop| bad.contains(shop)).collect();
+                shops.len() as f64
+            };
+            prop_assert_eq!(row, [linked(i64::MIN), linked(event.second - 7)]);
+        }
+    }
+
+    /// Late events, late labels and labels taken back: each vector is batch's over what is known by then, before a
+    /// snapshot and after, for an event and for a question.
+    #[test]
+    fn linked_values_are_those_of_what_is_known_by_now(
+        events in stream(),
+        delays in prop::collection::vec(0i64..4, 60),
+        verdicts in verdicts(),
+        cut in 0usize..60,
+    ) {
+        let plan = linked_set(Some(seconds(5))).bind(&payments()).unwrap();
+        let config = OnlineConfig { max_lateness: seconds(4), ..OnlineConfig::default() };
+        let (mut online, restored) = (plan.online(config).unwrap(), plan.online(config).unwrap());
+        let mut arriving: Vec<(i64, &Payment)> =
+            events.iter().zip(&delays).map(|(e, delay)| (e.second + delay, e)).collect();
+        arriving.sort_by_key(|(at, _)| *at);
+        let mut restored = Some(restored);
+        let (mut known, mut row, mut expected) = (Vec::<Payment>::new(), [0.0; 2], [0.0; 2]);
+        for (n, (_, event)) in arriving.iter().enumerate() {
+            known.push(Payment { bad: None, ..(*event).clone() });
+            online.observe(event, &mut row).unwrap();
+            plan.compute(&known).unwrap().copy_row(n, &mut expected);
+            prop_assert_eq!(bits(&row), bits(&expected), "{:?}", event);
+            for &(of, _, bad) in verdicts.iter().filter(|(_, wait, _)| *wait as usize == n % 15) {
+                let of = of % known.len();
+                known[of].bad = Some(bad);
+                online.label(&known[of], bad);
+            }
+            if n == cut % events.len() && let Some(fresh) = restored.take() {
+                let bytes = online.snapshot();
+                fresh.restore(&bytes).unwrap();
+                prop_assert_eq!(fresh.snapshot(), bytes);
+                online = fresh;
+            }
+            let latest = arriving[..=n].iter().map(|(_, e)| e.second).max().unwrap();
+            let point = SpinePoint { at: Timestamp::from_seconds(latest + n as i64 % 7), keys: vec![EntityKey(event.card)] };
+            online.vector(&[("card", point.keys[0])], point.at, &mut row).unwrap();
+            plan.compute_at(&known, &["card"], &[point]).unwrap().copy_row(0, &mut expected);
+            prop_assert_eq!(bits(&row), bits(&expected));
+        }
+    }
+}
+
+#[test]
+fn linked_values_are_those_of_an_entity_and_of_the_label() {
+    let bind = |of: &str, label: &str| {
+        let (of, label) = (of.to_owned(), label.to_owned());
+        let aggregate = Aggregate::DistinctEverBad { of, label, label_delay: None };
+        let set =
+            FeatureSet::builder("t").entity("card", |c| c.lifetime().aggregate("f", aggregate));
+        set.build().unwrap().bind(&payments()).map(drop).unwrap_err().to_string()
+    };
+    assert!(bind("amount", "bad").contains("no entity amount"));
+    assert!(bind("shop", "amount").contains("not the event's label"));
 }
 
 /// Around the nights on which Berlin's clock is put forward and back, days of 23 and of 25 hours.

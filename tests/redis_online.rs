@@ -228,6 +228,11 @@ fn what_tiles_cannot_hold_is_refused_with_the_reason() {
     assert!(refused(of(|c| c.delay(days(1)).count("n"))).contains("with a delay"));
     assert!(refused(of(|c| c.current(Current::StrictPast).count("n"))).contains("one moment"));
     assert!(refused(of(|c| c.distinct("d", "terminal"))).contains("add up"));
+    let (of, label) = ("terminal".into(), "fraud".into());
+    let linked = Aggregate::DistinctEverBad { of, label, label_delay: None };
+    let linked =
+        FeatureSet::builder("set").entity("customer", |c| c.lifetime().aggregate("l", linked));
+    assert!(refused(linked.build().unwrap()).contains("l: only counts"));
     let labels = riskcycle::feature::Labels::AsArrived { mature_after: Duration::ZERO };
     let rate = Aggregate::Rate { label: "fraud".into(), labels };
     let rate =

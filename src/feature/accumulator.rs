@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
+use crate::feature::ever_bad::{BadTable, LinkedValues};
 use crate::feature::key_hash::KeyHashBuilder;
 use crate::feature::sketch::{DistinctSketch, QuantileSketch};
 use crate::stats::quantile_of_sorted;
@@ -22,6 +23,8 @@ pub(super) enum AccumulatorPlan {
     Sorted { measure: usize },
     /// How often each value, or pair of values, occurs; among bad events only, if `only_bad` names their measure.
     Counts { first: usize, second: Option<usize>, only_bad: Option<usize> },
+    /// Which values occur, and how many of them are bad by a table.
+    EverBad { measure: usize, table: usize },
     /// First and last event.
     Ends,
     /// About how many different values.
@@ -40,6 +43,7 @@ pub(super) enum Accumulator {
     Bound(Option<i64>),
     Sorted(Vec<i64>),
     Counts(ValueCounts),
+    EverBad(Box<LinkedValues>),
     /// Empty before the first event.
     Ends {
         first: Vec<i64>,
@@ -58,6 +62,7 @@ impl AccumulatorPlan {
             AccumulatorPlan::Extreme { .. } => Accumulator::Extreme(VecDeque::new()),
             AccumulatorPlan::Sorted { .. } => Accumulator::Sorted(Vec::new()),
             AccumulatorPlan::Counts { .. } => Accumulator::Counts(HashMap::default()),
+            AccumulatorPlan::EverBad { .. } => Accumulator::EverBad(Box::default()),
             AccumulatorPlan::Ends if folds => {
                 Accumulator::Ends { first: Vec::new(), last: Vec::new() }
             }
@@ -104,6 +109,9 @@ impl Accumulator {
                     grow(counts, value, 1);
                 }
             }
+            (Accumulator::EverBad(values), AccumulatorPlan::EverBad { measure, .. }) => {
+                values.add(entry[MEASURES + measure], 1);
+            }
             (Accumulator::Ends { first, last }, _) => widen(first, last, entry),
             (Accumulator::Distinct(sketch), AccumulatorPlan::Distinct { measure }) => {
                 sketch.add(entry[MEASURES + measure]);
@@ -132,6 +140,9 @@ impl Accumulator {
                     take(counts, value);
                 }
             }
+            (Accumulator::EverBad(values), AccumulatorPlan::EverBad { measure, .. }) => {
+                values.remove(entry[MEASURES + measure]);
+            }
             _ => {}
         }
     }
@@ -146,6 +157,7 @@ impl Accumulator {
             (Accumulator::Counts(counts), Accumulator::Counts(other)) => {
                 other.iter().for_each(|(value, n)| grow(counts, *value, *n));
             }
+            (Accumulator::EverBad(values), Accumulator::EverBad(other)) => values.merge(other),
             (Accumulator::Ends { first, last }, Accumulator::Ends { first: f, last: l }) => {
                 [f, l]
                     .into_iter()
@@ -170,6 +182,22 @@ impl Accumulator {
             (Some(value), _) => grow(counts, value, 1),
             (None, Some(value)) => take(counts, value),
             (None, None) => {}
+        }
+    }
+
+    /// Brings what follows a table up to a moment, which never goes back.
+    pub(super) fn follow(&mut self, plan: AccumulatorPlan, tables: &[BadTable], at: i64) {
+        if let (Accumulator::EverBad(values), AccumulatorPlan::EverBad { table, .. }) = (self, plan)
+        {
+            values.follow(&tables[table], at);
+        }
+    }
+
+    /// As [`follow`](Self::follow), to any moment.
+    pub(super) fn recount(&mut self, plan: AccumulatorPlan, tables: &[BadTable], at: i64) {
+        if let (Accumulator::EverBad(values), AccumulatorPlan::EverBad { table, .. }) = (self, plan)
+        {
+            values.recount(&tables[table], at);
         }
     }
 
@@ -201,10 +229,11 @@ impl Accumulator {
         }
     }
 
-    /// Number of different values.
+    /// Number of different values, of those that count.
     pub(super) fn distinct(&self) -> f64 {
         match self {
             Accumulator::Counts(counts) => counts.len() as f64,
+            Accumulator::EverBad(values) => values.n_bad() as f64,
             Accumulator::Distinct(sketch) => sketch.count(),
             _ => 0.0,
         }
@@ -253,6 +282,7 @@ impl Accumulator {
                 counts.sort_unstable();
                 list(counts.as_flattened());
             }
+            Accumulator::EverBad(values) => values.write(bytes),
             Accumulator::Distinct(sketch) => sketch.write(bytes),
             Accumulator::Quantiles(sketch) => sketch.write(bytes),
         }
@@ -285,6 +315,7 @@ impl Accumulator {
                     counts.insert((*a, *b), n);
                 }
             }
+            Accumulator::EverBad(values) => **values = LinkedValues::read(reader)?,
             Accumulator::Distinct(sketch) => *sketch = DistinctSketch::read(reader)?,
             Accumulator::Quantiles(sketch) => *sketch = QuantileSketch::read(reader)?,
         }

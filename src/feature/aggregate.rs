@@ -152,6 +152,20 @@ pub enum Aggregate {
         /// When a label counts.
         labels: Labels,
     },
+    /// Number of different values among the window's events that have an event labelled bad anywhere: under this key or any
+    /// other, in the window or not, whatever the conditions of the source; 0 for none. The users of a device who ever
+    /// committed fraud, on whichever device. The window's delay holds for the events that link a value to the key; labels have
+    /// one of their own, so that a known fraud user counts at once.
+    DistinctEverBad {
+        /// Of what: an entity or a category.
+        of: String,
+        /// Label field.
+        label: String,
+        /// How long labels take: a bad event counts from this age on. `None`: from the moment that its label arrives until
+        /// that is taken back.
+        #[serde(default)]
+        label_delay: Option<Duration>,
+    },
 }
 
 impl Aggregate {
@@ -180,7 +194,8 @@ impl Aggregate {
             | Aggregate::CountSame { .. }
             | Aggregate::ShareSame { .. }
             | Aggregate::ShareAbove { .. }
-            | Aggregate::DistinctBad { .. } => false,
+            | Aggregate::DistinctBad { .. }
+            | Aggregate::DistinctEverBad { .. } => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::feature::frame::FeatureFrame;
 use crate::feature::key_hash::KeyHashBuilder;
 use crate::feature::plan::{FeaturePlan, StreamPlan};
-use crate::feature::replay::{Arrivals, LabelArrival};
+use crate::feature::replay::{LabelArrival, Labelling};
 use crate::feature::sweep::{Ledger, SweepTask};
 use crate::ids::EntityKey;
 use crate::parallel::{for_each, map, n_threads, sort};
@@ -39,7 +39,7 @@ impl<E: Sync> FeaturePlan<E> {
         arrivals: &[LabelArrival],
     ) -> Result<FeatureFrame> {
         let timeline = self.timeline(events)?;
-        let arrivals = Arrivals::new(arrivals, events.len())?;
+        let labels = Labelling::new(self, events, arrivals)?;
         let groups = map(&self.streams, |stream| Groups::of(self, stream, events, &timeline));
         let prepared: Vec<(&StreamPlan, &Groups)> = self.streams.iter().zip(&groups).collect();
         let ledgers =
@@ -49,7 +49,7 @@ impl<E: Sync> FeaturePlan<E> {
         for ((stream, groups), ledger) in prepared.into_iter().zip(&ledgers) {
             if ledger.is_none() {
                 let rows = groups.rows(&timeline.order);
-                for (column, values) in self.replay(stream, &rows, events, &arrivals) {
+                for (column, values) in self.replay(stream, &rows, events, &labels) {
                     columns[column] = values;
                 }
             }

@@ -10,6 +10,7 @@ use crate::feature::aggregate::{Aggregate, Labels};
 use crate::feature::definition::{
     Condition, Current, Definition, Feature, FeatureSet, Source, Width, Window,
 };
+use crate::feature::ever_bad::BadTablePlan;
 use crate::feature::expression::Expression;
 use crate::feature::plan::{
     BoundCondition, FeaturePlan, Hours, MAX_FORMULA_DEPTH, Measure, Own, Step, StreamPlan,
@@ -31,6 +32,7 @@ impl FeatureSet {
             set: Arc::new(self.clone()),
             own: Vec::new(),
             streams: Vec::new(),
+            bad_tables: Vec::new(),
             formulas: Vec::new(),
         };
         for (column, feature) in self.features().iter().enumerate() {
@@ -47,8 +49,10 @@ impl FeatureSet {
                 Definition::Windowed { source, window, aggregate, empty } => {
                     let stream = binder.stream(&mut plan.streams, source)?;
                     let empty = empty.unwrap_or(f64::NAN);
-                    let read = |stream: &mut StreamPlan, reach| {
-                        let (window, value) = binder.value(stream, window, reach, aggregate)?;
+                    let bad_tables = &mut plan.bad_tables;
+                    let mut read = |stream: &mut StreamPlan, reach| {
+                        let (window, value) =
+                            binder.value(stream, bad_tables, window, reach, aggregate)?;
                         let when_full = None;
                         Ok::<_, Error>(WindowColumn { column, window, value, empty, when_full })
                     };
@@ -209,6 +213,7 @@ impl<E> Binder<'_, E> {
     fn value(
         &self,
         stream: &mut StreamPlan,
+        bad_tables: &mut Vec<BadTablePlan>,
         window: &Window,
         reach: Reach,
         aggregate: &Aggregate,
@@ -330,6 +335,15 @@ impl<E> Binder<'_, E> {
                 let bad = self.bad(label, *labels)?;
                 let accumulator = stream.counts(w, self.tag(of)?, None, Some(bad));
                 WindowValue::Distinct { accumulator }
+            }
+            Aggregate::DistinctEverBad { of, label, label_delay } => {
+                self.bad(label, Labels::FixedDelay)?;
+                let entity = self.entity(of)?;
+                let table = BadTablePlan { entity, label_delay: label_delay.map(micros) };
+                let table = position_or_push(bad_tables, table);
+                let measure = stream.measure(Measure::Entity { entity });
+                let plan = AccumulatorPlan::EverBad { measure, table };
+                WindowValue::Distinct { accumulator: stream.accumulator(w, plan) }
             }
         };
         Ok((w, value))

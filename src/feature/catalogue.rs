@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::feature::aggregate::{Aggregate, Labels};
+use crate::feature::aggregate::Aggregate;
 use crate::feature::builder::EntityFeatures;
 use crate::feature::definition::{Condition, Current, FeatureSet};
 use crate::feature::expression::Expression;
@@ -74,7 +74,7 @@ pub fn user_behaviour(user: &str, amount: &str, zone: impl Into<Zone>) -> Result
 /// |---|---|
 /// | `associated_users` | different users, over all history |
 /// | `total_transactions` | over all history |
-/// | `fraud_users` | different users with a bad event on this very device, as far as labels are known: a user whose frauds all lie on other devices does not count |
+/// | `linked_fraud_users` | different users of the device who have a bad event on any device, as far as labels are known: those of `associated_users` that are fraud users |
 /// | `avg_sessions_per_day` | different sessions on a day, averaged over days with any |
 /// | `device_age_days` | days since the first event, with fraction |
 ///
@@ -89,17 +89,18 @@ pub fn device_usage(
     zone: impl Into<Zone>,
 ) -> Result<FeatureSet> {
     let all = |entity: EntityFeatures| entity.lifetime().current(Current::Include);
-    let fraud_users = Aggregate::DistinctBad {
+    let linked_fraud_users = Aggregate::DistinctEverBad {
         of: user.to_owned(),
         label: label.to_owned(),
-        labels: Labels::FixedDelay,
+        label_delay: Some(label_delay),
     };
     let sessions = Aggregate::DistinctPerActiveDay { of: session.to_owned(), zone: zone.into() };
     FeatureSet::builder("device_usage")
-        .entity(device, |d| all(d).distinct("associated_users", user).count("total_transactions"))
-        .entity(device, |d| d.lifetime().delay(label_delay).aggregate("fraud_users", fraud_users))
         .entity(device, |d| {
             all(d)
+                .distinct("associated_users", user)
+                .count("total_transactions")
+                .aggregate("linked_fraud_users", linked_fraud_users)
                 .aggregate("avg_sessions_per_day", sessions)
                 .aggregate("seconds_since_first", Aggregate::SinceFirst)
         })

@@ -101,6 +101,17 @@ pub(super) fn check(feature: &Feature, before: &[String]) -> Result<()> {
                 ),
             })
         }
+        Aggregate::DistinctEverBad { label, label_delay: Some(delay), .. }
+            if micros(*delay) == 0 =>
+        {
+            Err(Error::Leak {
+                feature: feature.name.clone(),
+                reason: format!(
+                    "without a label delay it sees labels of {label} that are not known yet; set it to the time labels \
+                     take, or to none to let them count as they arrive"
+                ),
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -142,6 +153,20 @@ mod tests {
         let as_arrived = Aggregate::Rate { label: "fraud".into(), labels };
         assert!(one(Width::Last(days(7)), Duration::ZERO, as_arrived.clone()).is_ok());
         assert!(one(Width::Lifetime, Duration::ZERO, as_arrived).is_err());
+    }
+
+    #[test]
+    fn a_value_that_is_bad_before_it_is_known_is_a_leak_that_says_why() {
+        let ever_bad = |label_delay| {
+            let (of, label) = ("card".into(), "fraud".into());
+            let aggregate = Aggregate::DistinctEverBad { of, label, label_delay };
+            one(Width::Lifetime, Duration::ZERO, aggregate)
+        };
+        let error = ever_bad(Some(Duration::ZERO)).unwrap_err();
+        assert!(matches!(error, Error::Leak { .. }));
+        assert!(error.to_string().contains("not known yet"), "{error}");
+        assert!(ever_bad(Some(days(7))).is_ok());
+        assert!(ever_bad(None).is_ok());
     }
 
     #[test]

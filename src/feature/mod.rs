@@ -26,6 +26,9 @@
 //! [`Labels::AsArrived`] a label counts from the moment it arrives, may be reversed, and events without one do not count;
 //! batch replays the arrivals. Live events never show their label: it comes through [`OnlineFeatures::label`].
 //!
+//! [`Aggregate::DistinctEverBad`] looks beyond the entity's own events: of the users that a device's window sees, it counts
+//! those with a bad event anywhere. There the label has a delay of its own, and a user is linked to the device at once.
+//!
 //! # Why money is whole
 //! Sums are kept in whole minor units (cents), so they are the same in any order, in batch, online and across a snapshot.
 //! A sum of floats is not: a plain number field goes into the vector as it is, and cannot be summed.
@@ -58,6 +61,7 @@ mod bind;
 mod builder;
 pub mod catalogue;
 mod definition;
+mod ever_bad;
 mod expression;
 mod frame;
 mod history;

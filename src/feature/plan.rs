@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::event::EventSchema;
 use crate::feature::accumulator::{AccumulatorPlan, MEASURES};
 use crate::feature::definition::{FeatureSet, Source};
+use crate::feature::ever_bad::BadTablePlan;
 use crate::feature::expression::Operation;
 use crate::feature::sweep::MAX_TERMS;
 use crate::feature::window::{WindowColumn, WindowPlan};
@@ -22,6 +23,8 @@ pub struct FeaturePlan<E> {
     pub(super) own: Vec<(usize, Own)>,
     /// Columns over histories.
     pub(super) streams: Vec<StreamPlan>,
+    /// What is known of values whatever the key, for all streams.
+    pub(super) bad_tables: Vec<BadTablePlan>,
     /// Columns computed from others, in order.
     pub(super) formulas: Vec<(usize, Vec<Step>)>,
 }
@@ -265,6 +268,7 @@ impl<E> Clone for FeaturePlan<E> {
             set: self.set.clone(),
             own: self.own.clone(),
             streams: self.streams.clone(),
+            bad_tables: self.bad_tables.clone(),
             formulas: self.formulas.clone(),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::feature::batch::Groups;
+use crate::feature::ever_bad::{BadLabels, BadTable, LabelChange};
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
 use crate::feature::key_hash::KeyHashBuilder;
@@ -33,13 +34,20 @@ pub struct SpinePoint {
     pub keys: Vec<EntityKey>,
 }
 
-/// Label arrivals by the event they belong to.
-pub(super) struct Arrivals<'a> {
+/// The labels of a history.
+pub(super) struct Labelling<'a> {
+    /// Arrivals by the event they belong to.
     by_row: HashMap<usize, Vec<&'a LabelArrival>, KeyHashBuilder>,
+    of_values: BadLabels,
 }
 
-impl<'a> Arrivals<'a> {
-    pub(super) fn new(arrivals: &'a [LabelArrival], n_events: usize) -> Result<Self> {
+impl<'a> Labelling<'a> {
+    pub(super) fn new<E>(
+        plan: &FeaturePlan<E>,
+        events: &[E],
+        arrivals: &'a [LabelArrival],
+    ) -> Result<Self> {
+        let n_events = events.len();
         let mut by_row: HashMap<usize, Vec<&LabelArrival>, KeyHashBuilder> = HashMap::default();
         for arrival in arrivals {
             if arrival.row >= n_events {
@@ -48,7 +56,7 @@ impl<'a> Arrivals<'a> {
             }
             by_row.entry(arrival.row).or_default().push(arrival);
         }
-        Ok(Arrivals { by_row })
+        Ok(Labelling { by_row, of_values: BadLabels::new(plan, events, arrivals) })
     }
 }
 
@@ -82,7 +90,7 @@ impl<E: Sync> FeaturePlan<E> {
             return Err(Error::input("spine", reason));
         }
         let arrivals = self.arrivals(events)?;
-        let arrivals = Arrivals::new(&arrivals, events.len())?;
+        let labels = Labelling::new(self, events, &arrivals)?;
         let timeline = self.timeline(events)?;
         let mut by_time: Vec<usize> = (0..points.len()).collect();
         by_time.sort_by_key(|&row| points[row].at);
@@ -112,7 +120,7 @@ impl<E: Sync> FeaturePlan<E> {
                 };
                 let asking: Vec<Asking> = asking[key].iter().map(moment).collect();
                 let rows = rows.get(key).map_or(&[][..], Vec::as_slice);
-                self.replay_key(stream, rows, &asking, events, &arrivals)
+                self.replay_key(stream, rows, &asking, events, &labels)
             });
             for (key, values) in keys.iter().zip(&replayed) {
                 scatter(stream, asking[*key].iter().copied(), values, |i, row, value| {
@@ -132,7 +140,8 @@ impl<E: Sync> FeaturePlan<E> {
     /// When labels that count as they arrive became known, by the events themselves.
     pub(super) fn arrivals(&self, events: &[E]) -> Result<Vec<LabelArrival>> {
         let as_arrived = |m: &Measure| matches!(m, Measure::Bad { as_arrived: true });
-        if !self.streams.iter().any(|stream| stream.measures.iter().any(as_arrived)) {
+        let tables = self.bad_tables.iter().any(|table| table.label_delay.is_none());
+        if !tables && !self.streams.iter().any(|stream| stream.measures.iter().any(as_arrived)) {
             return Ok(Vec::new());
         }
         if !self.events.has_label_arrival() {
@@ -152,13 +161,13 @@ impl<E: Sync> FeaturePlan<E> {
         stream: &StreamPlan,
         by_key: &[Vec<u32>],
         events: &[E],
-        arrivals: &Arrivals<'_>,
+        labels: &Labelling<'_>,
     ) -> Vec<(usize, Vec<f64>)> {
         let replayed = map(by_key, |rows| {
             let event =
                 |&row: &u32| Asking { order: self.order(&events[row as usize]), event: Some(row) };
             let asking: Vec<Asking> = rows.iter().map(event).collect();
-            self.replay_key(stream, rows, &asking, events, arrivals)
+            self.replay_key(stream, rows, &asking, events, labels)
         });
         let mut columns: Vec<(usize, Vec<f64>)> =
             stream.columns.iter().map(|c| (c.column, vec![f64::NAN; events.len()])).collect();
@@ -177,19 +186,19 @@ impl<E: Sync> FeaturePlan<E> {
         rows: &[u32],
         asking: &[Asking],
         events: &[E],
-        arrivals: &Arrivals<'_>,
+        labelling: &Labelling<'_>,
     ) -> Vec<f64> {
         // Labels by the moment they arrive, at the earliest that of their event, which never sees its own.
-        let labels = rows.iter().filter_map(|row| arrivals.by_row.get(&(*row as usize))).flatten();
-        let mut labels: Vec<(i64, (i64, i64), bool)> = labels
-            .map(|label| {
-                let order = self.order(&events[label.row]);
-                (label.at.micros().max(order.0), order, label.bad)
-            })
-            .collect();
-        labels.sort_by_key(|(at, order, _)| (*at, *order));
+        let labels = rows.iter().filter_map(|row| labelling.by_row.get(&(*row as usize))).flatten();
+        let mut labels: Vec<LabelChange> =
+            labels.map(|label| LabelChange::of(label, self.order(&events[label.row]))).collect();
+        labels.sort_by_key(|label| (label.at, label.of));
         let mut labels = labels.into_iter().peekable();
-        let mut coming = rows.iter().map(|row| &events[*row as usize]).peekable();
+        let tables: Vec<BadTable> = self.bad_tables.iter().copied().map(BadTable::new).collect();
+        let coming = rows.iter().map(|row| &events[*row as usize]);
+        let of_values = labelling.of_values.of_key(self, stream, coming.clone());
+        let mut of_values = of_values.into_iter().peekable();
+        let mut coming = coming.peekable();
         let mut history = KeyHistory::new(stream);
         let mut own = vec![0; stream.measures.len()];
         let mut values = Vec::with_capacity(asking.len() * stream.columns.len());
@@ -200,20 +209,21 @@ impl<E: Sync> FeaturePlan<E> {
                     history.insert(stream, self.order(event), &own);
                 }
             }
-            while let Some((_, of, bad)) =
-                labels.next_if(|label| label.0 <= asking.order.0 && label.1 < asking.order)
-            {
-                history.label(stream, of, bad);
+            while let Some(label) = labels.next_if(|label| label.is_known(asking.order)) {
+                history.label(stream, label.of, label.bad);
             }
-            match asking.event {
+            let known = |(_, _, label): &(usize, i64, LabelChange)| label.is_known(asking.order);
+            while let Some((table, value, label)) = of_values.next_if(known) {
+                tables[table].label(value, label.of, label.bad);
+            }
+            let own: &[i64] = match asking.event {
                 Some(row) => {
                     self.measures(stream, &events[row as usize], &mut own);
-                    history.read(stream, asking.order, &own, &mut |_, value| values.push(value));
+                    &own
                 }
-                None => {
-                    history.read(stream, asking.order, &[], &mut |_, value| values.push(value));
-                }
-            }
+                None => &[],
+            };
+            history.read(stream, &tables, asking.order, own, &mut |_, value| values.push(value));
             history.evict(stream, 0);
         }
         values

@@ -1,7 +1,8 @@
 //! Whether a definition gives the same numbers in batch, online, and straight from its words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::EventSchema;
@@ -377,6 +378,24 @@ impl<'a, E> Oracle<'a, E> {
                 let bad = seen.iter().filter(|&&j| self.label(i, j, *labels) == Some(true));
                 let tags = bad.map(|&j| self.tag(of, j)).collect::<Result<_>>()?;
                 Some(frequencies(tags).len() as f64)
+            }
+            Aggregate::DistinctEverBad { of, label_delay, .. } => {
+                let now = self.schema.time(self.events[i]);
+                let known_bad = |j: usize| match label_delay {
+                    Some(delay) => {
+                        let old_enough = self.schema.time(self.events[j]) <= now.minus(*delay);
+                        old_enough && self.label(i, j, Labels::FixedDelay) == Some(true)
+                    }
+                    None => {
+                        let labels = Labels::AsArrived { mature_after: Duration::ZERO };
+                        self.label(i, j, labels) == Some(true)
+                    }
+                };
+                let everywhere = (0..self.events.len()).filter(|&j| known_bad(j));
+                let bad = everywhere.map(|j| self.tag(of, j)).collect::<Result<BTreeSet<i64>>>()?;
+                let mut linked = tags(of)?;
+                linked.retain(|value| bad.contains(value));
+                Some(frequencies(linked).len() as f64)
             }
         })
     }

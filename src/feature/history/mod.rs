@@ -11,6 +11,7 @@ mod peek;
 use smallvec::{SmallVec, smallvec};
 
 use crate::feature::accumulator::{Accumulator, AccumulatorPlan};
+use crate::feature::ever_bad::BadTable;
 use crate::feature::plan::StreamPlan;
 use crate::feature::window::{Ends, View, add};
 use events::KeptEvents;
@@ -235,6 +236,7 @@ impl KeyHistory {
     pub(super) fn read(
         &mut self,
         stream: &StreamPlan,
+        tables: &[BadTable],
         asking: (i64, i64),
         own: &[i64],
         out: &mut impl FnMut(usize, f64),
@@ -249,6 +251,11 @@ impl KeyHistory {
                 None if self.windows[w].oldest <= start => self.leave(stream, w, start),
                 Some(f) if self.folds[f].start < start => self.step(stream, w, f, start),
                 _ => {}
+            }
+        }
+        if !tables.is_empty() {
+            for (accumulator, (_, plan)) in self.accumulators.iter_mut().zip(&stream.accumulators) {
+                accumulator.follow(*plan, tables, asking.0);
             }
         }
         self.last_read = asking;

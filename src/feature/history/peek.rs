@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::feature::ever_bad::BadTable;
 use crate::feature::history::held::Held;
 use crate::feature::history::{KeyHistory, finish};
 use crate::feature::plan::StreamPlan;
@@ -13,6 +14,7 @@ impl KeyHistory {
     pub(in crate::feature) fn peek(
         &self,
         stream: &StreamPlan,
+        tables: &[BadTable],
         asking: (i64, i64),
         own: &[i64],
         out: &mut impl FnMut(usize, f64),
@@ -62,6 +64,9 @@ impl KeyHistory {
             for ((a, _), accumulator) in stream.accumulators_of(w).zip(held.accumulators) {
                 accumulators[a] = accumulator;
             }
+        }
+        for (accumulator, (_, plan)) in accumulators.iter_mut().zip(&stream.accumulators) {
+            accumulator.recount(*plan, tables, asking.0);
         }
         finish(stream, |w, _| contents[w], (&sums, &accumulators), asking, own, out);
         true

@@ -66,8 +66,10 @@ pub enum LabelOutcome {
     /// In time: no vector has been computed that should have seen it.
     Applied,
     /// Applied, but windows that see the event have already been read without it: the label took longer than the
-    /// definition's delay, and batch and online differ for those readings.
+    /// definition's delay, and batch and online differ for those readings. For values that are bad anywhere: vectors have
+    /// been computed, of whichever key, at moments at which the label should have counted.
     Late,
-    /// The event was never observed, or no window that needs its label keeps it any more.
+    /// The event was never observed, or no window that needs its label keeps it any more. Values that are bad anywhere take
+    /// labels of any event, kept or not.
     Unknown,
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::feature::ever_bad::BadTable;
 use crate::feature::history::KeyHistory;
 use crate::feature::key_hash::{KeyHash, KeyHashBuilder};
 use crate::feature::online::spare::{RoomCensus, SpareRooms};
@@ -32,18 +33,23 @@ const MAX_MEASURES: usize = 64;
 ///
 /// # Concurrency
 /// Share it by reference. Keys are spread over 64 locks per source; an event holds the locks of its own keys, in a fixed
-/// order, and no lock is held while host code runs.
+/// order, and no lock is held while host code runs. Which values are bad anywhere is kept once for all keys, behind a lock that
+/// is taken last, to be read by many at once, and only by a key that has a new value or has not seen the latest label.
 ///
 /// # Cost
 /// O(1) amortised per event, window and sum; O(log n) for extremes and counts, O(n) in the window's events for exact
-/// quantiles.
+/// quantiles. [`Aggregate::DistinctEverBad`](crate::feature::Aggregate::DistinctEverBad) takes one look-up for a value that is
+/// new to its key, and for a key one for each label that made a value bad or good since its last reading, or for each of its
+/// values if those are fewer or the last 4,096 such labels do not reach back so far. So a busy key with many values is not
+/// gone through again.
 ///
 /// Memory of a key and source: at most 450 bytes, with 48 more for each window and sum beyond four, and its events: the
 /// widest window that keeps them, its delay included, has held at most n at a time, and there is room for up to twice as many
 /// at 8 bytes × (2 + measures). So [`OnlineConfig::max_events_per_key`] bounds it. Exact quantiles take 8 bytes a value, counts
-/// about 40 per different value; a sawtooth window that folds has, for each step it spans, 100 bytes, 16 a sum, and its
-/// summaries. A capped window has both, with n at most `cap + 1` and what has yet to come into its view: the event that asks,
-/// and those within its delay or [`OnlineConfig::max_lateness`].
+/// about 40 per different value, as do values that may be bad anywhere, of which about 80 more are kept for each that is bad
+/// and 16 for each further bad event of it, for good; a sawtooth window that folds has, for each step it spans, 100 bytes, 16
+/// a sum, and its summaries. A capped window has both, with n at most `cap + 1` and what has yet to come into its view: the
+/// event that asks, and those within its delay or [`OnlineConfig::max_lateness`].
 ///
 /// # Allocation
 /// [`observe`](Self::observe) allocates for a key that is new, or was idle and forgotten. The events of a known key lie in one
@@ -56,6 +62,8 @@ pub struct OnlineFeatures<E> {
     plan: FeaturePlan<E>,
     config: OnlineConfig,
     streams: Vec<Stream>,
+    /// Their locks are taken last, and one at a time.
+    bad_tables: Vec<BadTable>,
     too_late: AtomicU64,
     truncated: AtomicU64,
 }
@@ -109,6 +117,7 @@ impl<E> FeaturePlan<E> {
             plan: self.clone(),
             config,
             streams: self.streams.iter().map(stream).collect(),
+            bad_tables: self.bad_tables.iter().copied().map(BadTable::new).collect(),
             too_late: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
         })
@@ -158,7 +167,7 @@ impl<E> OnlineFeatures<E> {
             let history = shard.histories.get(&key).map_or(&self.streams[s].empty, Box::as_ref);
             let asking = (at.micros(), i64::MAX);
             let write = &mut |column: usize, value| out[column] = value;
-            if !history.peek(plan, asking, &[], write) {
+            if !history.peek(plan, &self.bad_tables, asking, &[], write) {
                 return Err(Error::TimeBackwards {
                     what: format!("question about entity {key:?}"),
                     at,
@@ -189,6 +198,10 @@ impl<E> OnlineFeatures<E> {
                 None => LabelOutcome::Unknown,
             };
             outcome = outcome.max(applied);
+        }
+        for table in &self.bad_tables {
+            let value = self.plan.events.read_entity(table.plan().entity, event);
+            outcome = outcome.max(table.label(value.0 as i64, order, bad));
         }
         outcome
     }

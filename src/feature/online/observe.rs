@@ -97,7 +97,8 @@ impl<E> OnlineFeatures<E> {
                     observed = observed.max(self.observe_in(s, history, part, outcome, write));
                 }
                 None => {
-                    self.streams[s].empty.peek(plan, order, part.measures, write);
+                    let empty = &self.streams[s].empty;
+                    empty.peek(plan, &self.bad_tables, order, part.measures, write);
                 }
             }
         }
@@ -121,11 +122,11 @@ impl<E> OnlineFeatures<E> {
         outcome: Observed,
         write: &mut impl FnMut(usize, f64),
     ) -> Observed {
-        let plan = &self.plan.streams[s];
+        let (plan, tables) = (&self.plan.streams[s], self.bad_tables.as_slice());
         let mut observed = outcome;
         if matches!(outcome, Observed::Dropped | Observed::Applied) {
             // Too late for one of its entities, an event is so for all; as of now is all that can be told.
-            history.peek(plan, history.latest().max(order), measures, write);
+            history.peek(plan, tables, history.latest().max(order), measures, write);
             if outcome == Observed::Dropped {
                 return outcome;
             }
@@ -141,9 +142,9 @@ impl<E> OnlineFeatures<E> {
         if outcome == Observed::Applied {
             // Its vector is told.
         } else if order >= history.last_read() {
-            history.read(plan, order, measures, write);
-        } else if !history.peek(plan, order, measures, write) {
-            history.peek(plan, history.last_read(), measures, write);
+            history.read(plan, tables, order, measures, write);
+        } else if !history.peek(plan, tables, order, measures, write) {
+            history.peek(plan, tables, history.last_read(), measures, write);
         }
         history.evict(plan, micros(self.config.max_lateness));
         if history.n_events() > self.config.max_events_per_key {

@@ -2,6 +2,7 @@
 
 use crate::codec::Reader;
 use crate::error::{Error, Result};
+use crate::feature::ever_bad::BadTable;
 use crate::feature::history::KeyHistory;
 use crate::feature::online::{N_SHARDS, OnlineFeatures, Shard, lock};
 use crate::ids::{Digest, EntityKey};
@@ -28,6 +29,7 @@ impl<E> OnlineFeatures<E> {
                 }
             }
         }
+        self.bad_tables.iter().for_each(|table| table.write(&mut bytes));
         let seal = Digest::of(&bytes);
         bytes.extend(seal.as_bytes());
         bytes
@@ -73,9 +75,13 @@ impl<E> OnlineFeatures<E> {
                 restored.push(shard);
             }
         }
+        let tables = self.plan.bad_tables.iter();
+        let tables = tables.map(|table| BadTable::read_bytes(*table, &mut reader));
+        let tables = tables.collect::<Result<Vec<_>>>()?;
         reader.finish()?;
         let shards = self.streams.iter().flat_map(|stream| &stream.shards);
         shards.zip(restored).for_each(|(shard, restored)| *lock(shard) = restored);
+        self.bad_tables.iter().zip(tables).for_each(|(table, restored)| table.replace(restored));
         Ok(())
     }
 }
