@@ -81,6 +81,8 @@ impl KeyHistory {
                 state.low = state.low.max(event + 1);
             }
         }
+        // What these windows held at an earlier moment can no longer be told.
+        self.gone = self.gone.max(self.events.time(self.events.first() + excess - 1));
         self.events.forget(self.events.first() + excess);
         (0..stream.windows.len()).for_each(|w| self.look(stream, w));
         excess

@@ -89,7 +89,7 @@ pub(super) enum Next {
 }
 
 /// Where all that is worth it is split, threads take parts of a tree with at most this share of its rows to themselves.
-const SHARE_ALONE: usize = 16;
+const SHARE_ALONE: usize = 8;
 
 /// Grows trees on one data set, keeping its buffers from tree to tree.
 #[derive(Debug)]
@@ -98,13 +98,15 @@ pub(super) struct Grower<'a, C> {
     plan: GrowPlan,
     offsets: Vec<usize>,
     histograms: Pool<Vec<Sum>>,
+    /// Where rows are divided.
+    rows: Pool<Vec<u32>>,
     scratch: Pool<Scratch<C>>,
 }
 
 impl<'a, C: Cell> Grower<'a, C> {
     pub(super) fn new(data: &'a Binned, plan: GrowPlan) -> Self {
-        let (histograms, scratch) = (Pool::default(), Pool::default());
-        Grower { data, plan, offsets: offsets(data), histograms, scratch }
+        let (histograms, rows, scratch) = (Pool::default(), Pool::default(), Pool::default());
+        Grower { data, plan, offsets: offsets(data), histograms, rows, scratch }
     }
 
     pub(super) fn plan_mut(&mut self) -> &mut GrowPlan {
@@ -197,11 +199,11 @@ impl<C: Cell> Growing<'_, C> {
         is_last: bool,
         together: bool,
     ) -> [(usize, Leaf<'r>); 2] {
-        let Grower { data, plan, histograms, scratch, .. } = self.grower;
+        let Grower { data, plan, histograms, rows, .. } = self.grower;
         let cut = leaf.cut.as_ref().expect("only leaves with a cut are split");
-        let mut buffers = scratch.take();
-        let n_left = partition(data, cut, leaf.rows, &mut buffers.rows, together);
-        scratch.put(buffers);
+        let mut buffer = rows.take();
+        let n_left = partition(data, cut, leaf.rows, &mut buffer, together);
+        rows.put(buffer);
         let (cut, mut children, histogram) = leaf.divided(n_left, plan);
         if is_last {
             histograms.extend(histogram);

@@ -18,8 +18,6 @@ const MANY_ROWS: usize = 1 << 15;
 /// Buffers of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Scratch<C> {
-    /// Where rows are divided.
-    pub(super) rows: Vec<u32>,
     /// Where the histograms of groups of features are added up; all zero between uses, as the next.
     groups: Vec<GroupBins<C>>,
     /// Where one feature's histogram is added up.
