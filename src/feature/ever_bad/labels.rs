@@ -19,6 +19,11 @@ pub(in crate::feature) struct LabelChange {
 }
 
 impl LabelChange {
+    /// A label is heard of at the earliest when its event takes place.
+    pub(in crate::feature) fn of(arrival: &LabelArrival, of: (i64, i64)) -> Self {
+        LabelChange { at: arrival.at.micros().max(of.0), of, bad: arrival.bad }
+    }
+
     /// Whether one who asks has heard of it: nobody hears of the label of an event that comes after.
     pub(in crate::feature) fn is_known(&self, asking: (i64, i64)) -> bool {
         self.at <= asking.0 && self.of < asking
@@ -95,12 +100,5 @@ impl BadLabels {
         }
         told.sort_by_key(|(_, _, change)| (change.at, change.of));
         told
-    }
-}
-
-impl LabelChange {
-    /// A label is heard of at the earliest when its event takes place.
-    pub(in crate::feature) fn of(arrival: &LabelArrival, of: (i64, i64)) -> Self {
-        LabelChange { at: arrival.at.micros().max(of.0), of, bad: arrival.bad }
     }
 }
