@@ -324,16 +324,18 @@ proptest! {
     }
 
     #[test]
-    fn more_keys_than_a_short_node_can_name_are_named_by_a_long_one(
+    fn lines_of_any_width_are_walked_row_by_row_and_side_by_side(
         seed in any::<u64>(),
         thresholds in thresholds(),
-        n_features in 500..1500usize,
+        n_features in (5..11u32, 0..100usize).prop_map(|(width, more)| (1 << width) + more),
+        n_splits in 1..120usize,
+        categories in any::<bool>(),
     ) {
+        // Up to more keys than a short node can name, and than a line has a width for.
         let shape = Shape {
-            thresholds, n_features, n_trees: 60, n_splits: 120,
-            chains: false, categories: true, bands: true,
+            thresholds, n_features, n_trees: 60, n_splits, chains: false, categories, bands: categories,
         };
-        check(seed, shape, 11)?;
+        check(seed, shape, 40)?;
     }
 
     #[test]

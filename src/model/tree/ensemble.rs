@@ -61,6 +61,24 @@ pub enum Precision {
     Double,
 }
 
+impl Precision {
+    #[inline]
+    pub(super) fn round(self, value: f64) -> f64 {
+        match self {
+            Precision::Single => f64::from(value as f32),
+            Precision::Double => value,
+        }
+    }
+
+    #[inline]
+    pub(super) fn add(self, a: f64, b: f64) -> f64 {
+        match self {
+            Precision::Single => f64::from(a as f32 + b as f32),
+            Precision::Double => a + b,
+        }
+    }
+}
+
 /// From margin to score.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Link {
@@ -226,14 +244,8 @@ impl TreeEnsemble {
             Combine::Sum => self.output.base,
             Combine::Mean => 0.0,
         };
-        match self.output.precision {
-            Precision::Double => self.layout.sum(rows, start, |sum, leaf| sum + leaf, margins),
-            Precision::Single => {
-                let start = f64::from(start as f32);
-                let add = |sum: f64, leaf: f64| f64::from(sum as f32 + leaf as f32);
-                self.layout.sum(rows, start, add, margins);
-            }
-        }
+        let precision = self.output.precision;
+        self.layout.sum(rows, precision.round(start), precision, margins);
         if self.output.combine == Combine::Mean {
             let n_trees = self.trees.len().max(1) as f64;
             let mean = |sum: f64| match self.output.precision {

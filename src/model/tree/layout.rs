@@ -1,7 +1,7 @@
 //! Trees laid out for scoring: integer keys, nodes of 8 bytes, several walks in lock step.
 //!
 //! A walk costs little but waiting: for the node, then for the value it asks about, then for the next node. So a row walks
-//! eight trees at a time (or eight rows one tree), which overlaps the waiting, and every step is the same few
+//! eight trees at a time (or sixteen rows one tree), which overlaps the waiting, and every step is the same few
 //! instructions without a branch: `at = left + (key(value) > key(threshold))`.
 //!
 //! Everything that would need a branch is resolved once per row instead of once per node. A row becomes a line of *keys*,
@@ -15,16 +15,23 @@
 //! trained in single precision) is `round32(x) < c`. Otherwise keys are the 64 bits of the double.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
+use crate::model::tree::ensemble::Precision;
 use crate::model::tree::node::{Band, CategoryRule, CategorySet, Question, Split, Tree};
 use crate::model::tree::single::rounds_below;
 
-/// Trees or rows walked in lock step. Measured on a two-core EPYC (2026-11-22): 8 is as good as 10 or 16.
-const LANES: usize = 8;
+/// Trees that one row walks in lock step, and rows that walk one tree so. Measured on a two-core EPYC (2026-11-23): 16
+/// trees are no faster than 8, 16 rows 6 % faster than 8, 32 of either slower.
+const TREES: usize = 8;
+const ROWS: usize = 16;
 /// Trees whose leaves are collected before they are added up in order.
 const CHUNK: usize = 128;
 /// Most rules about what is missing. Ours need two, other libraries' models four.
 const MAX_RULES: usize = 64;
+/// Most features from one that is compared to the next that shares its block: the keys of those between, which nobody
+/// asks for, cost less than a block does.
+const NEAR: u32 = 4;
 /// Keys of rows that go through a tree before the next tree's turn: they and the tree's nodes stay in the nearest cache.
 const BLOCK_KEYS: usize = 1 << 12;
 /// Most rows of which that is true, which spares the nodes of small trees no further way.
@@ -34,15 +41,15 @@ pub(super) const BLOCK: usize = 256;
 
 /// Most memory that laying trees out takes, for hostile bytes to be held against.
 pub(super) mod memory {
-    use super::{CategoryKey, Group, LANES, Node, Placed};
+    use super::{Block, CategoryKey, Group, Node, Placed, TREES};
 
     /// Of a tree: its root and depth, its lane in a group, its number while groups are made.
     pub(in super::super) const TREE: usize =
-        size_of::<Placed>() + size_of::<Group>().div_ceil(LANES) + 4;
+        size_of::<Placed>() + size_of::<Group>().div_ceil(TREES) + 4;
     /// Of a node: where it looks and leads, and what it adds.
     pub(in super::super) const NODE: usize = size_of::<Node<u64, u64>>() + 8;
-    /// Of a question: its rule and feature, in a list of all and in its block.
-    pub(in super::super) const QUESTION: usize = 8 + 4;
+    /// Of a question: a block of its own. The list of all questions is smaller than their nodes, and gone before them.
+    pub(in super::super) const QUESTION: usize = size_of::<Block>();
     /// Of a question for categories, besides: its key.
     pub(in super::super) const CATEGORIES: usize = size_of::<CategoryKey>();
     /// Of a node of the tree that is being placed, given back with the tree: its place among all, its depth.
@@ -68,20 +75,21 @@ struct KeyPlan {
     rule: KeyRule,
     /// Ascending, at most [`MAX_RULES`].
     missing: Vec<MissingRule>,
-    /// For each rule about what is missing, one key per feature that a split under this rule compares.
+    /// Ascending by rule and feature.
     blocks: Vec<Block>,
     /// One key each, behind the blocks.
     categories: Vec<CategoryKey>,
     n_keys: usize,
 }
 
+/// Keys of consecutive features, most of which are compared by splits under one rule about what is missing.
 #[derive(Debug, Clone)]
 struct Block {
-    missing: MissingRule,
+    /// Position of the rule in the plan's.
+    missing: u8,
+    features: Range<u32>,
     /// Where its keys start in a line.
-    start: usize,
-    /// Ascending.
-    features: Vec<u32>,
+    start: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +123,7 @@ struct Nodes<K, A> {
     /// What each node adds if it is a leaf.
     values: Vec<f64>,
     trees: Vec<Placed>,
-    /// Trees in lock step: positions in `trees`, within a chunk from shallow to deep. One entry per [`LANES`].
+    /// Trees in lock step: positions in `trees`, within a chunk from shallow to deep. One entry per [`TREES`].
     groups: Vec<Group>,
 }
 
@@ -127,8 +135,8 @@ struct Placed {
 
 #[derive(Debug, Clone, Copy)]
 struct Group {
-    trees: [u32; LANES],
-    roots: [u32; LANES],
+    trees: [u32; TREES],
+    roots: [u32; TREES],
     steps: u32,
 }
 
@@ -297,16 +305,17 @@ impl KeyPlan {
         }
         compared.sort_unstable();
         compared.dedup();
-        let mut blocks = Vec::new();
-        let mut start = 0;
-        for block in compared.chunk_by(|(a, _), (b, _)| a == b) {
-            let features = block.iter().map(|(_, feature)| *feature).collect();
-            blocks.push(Block { missing: missing[usize::from(block[0].0)], start, features });
-            start += block.len();
+        let near = |a: &(u8, u32), b: &(u8, u32)| a.0 == b.0 && b.1 - a.1 <= NEAR;
+        let mut blocks = Vec::with_capacity(compared.chunk_by(near).count());
+        let mut start: u32 = 0;
+        for block in compared.chunk_by(near) {
+            let ((missing, first), (_, last)) = (block[0], block[block.len() - 1]);
+            blocks.push(Block { missing, features: first..last + 1, start });
+            start += last + 1 - first;
         }
         categories.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
         categories.dedup_by(|a, b| a.order() == b.order());
-        let n_keys = (start + categories.len()).max(1);
+        let n_keys = (start as usize + categories.len()).max(1);
         Some(KeyPlan { rule, missing, blocks, categories, n_keys })
     }
 
@@ -314,17 +323,18 @@ impl KeyPlan {
     fn slot(&self, split: &Split) -> usize {
         match &split.question {
             Question::AtMost(_) => {
-                let order = MissingRule::of(split).order();
-                let block = self.blocks.binary_search_by_key(&order, |b| b.missing.order());
-                let block = &self.blocks[block.expect("every split's rule has a block")];
-                let feature = block.features.binary_search(&split.feature);
-                block.start + feature.expect("every split's feature is in its block")
+                let wanted = (place_of(&self.missing, split), split.feature);
+                let behind =
+                    self.blocks.partition_point(|b| (b.missing, b.features.start) <= wanted);
+                let block = &self.blocks[behind - 1]; // which holds it, as every comparison is listed
+                (block.start + split.feature - block.features.start) as usize
             }
             Question::OneOf(codes) => {
                 let missing = place_of(&self.missing, split);
                 let wanted = (split.feature, missing, codes.rule(), codes.codes());
                 let at = self.categories.binary_search_by(|key| key.order().cmp(&wanted));
-                let before = self.blocks.last().map_or(0, |last| last.start + last.features.len());
+                let before =
+                    self.blocks.last().map_or(0, |last| last.start as usize + last.features.len());
                 before + at.expect("every question is listed")
             }
         }
@@ -343,17 +353,19 @@ impl KeyPlan {
     #[inline]
     fn fill_by<K: Key>(&self, row: &[f64], line: &mut [K], key: impl Fn(f64) -> K) {
         let mut rest = line;
-        for Block { missing, features, .. } in &self.blocks {
+        for block in &self.blocks {
+            let features = block.features.start as usize..block.features.end as usize;
             let (keys, behind) = rest.split_at_mut(features.len());
             rest = behind;
+            let values = &row[features];
+            let missing = self.missing[usize::from(block.missing)];
             let if_missing = if missing.left { K::default() } else { K::LARGEST };
-            let values = features.iter().map(|&feature| row[feature as usize]);
             match missing.also {
-                None => keys.iter_mut().zip(values).for_each(|(out, value)| {
+                None => keys.iter_mut().zip(values).for_each(|(out, &value)| {
                     let key = key(value);
                     *out = if value.is_nan() { if_missing } else { key };
                 }),
-                Some(band) => keys.iter_mut().zip(values).for_each(|(out, value)| {
+                Some(band) => keys.iter_mut().zip(values).for_each(|(out, &value)| {
                     let is_missing = value.is_nan() || band.contains(value);
                     *out = if is_missing { if_missing } else { key(value) };
                 }),
@@ -412,18 +424,12 @@ impl Layout {
         Some(Layout { keys, arena })
     }
 
-    /// For each row of `rows`: `add(… add(add(start, leaf of tree 0), leaf of tree 1) …)`, into `sums`.
+    /// For each row of `rows`: `start`, then the leaf of every tree in turn added in `precision`, into `sums`.
     #[inline]
-    pub(super) fn sum(
-        &self,
-        rows: &[f64],
-        start: f64,
-        add: impl Fn(f64, f64) -> f64 + Copy,
-        sums: &mut [f64],
-    ) {
+    pub(super) fn sum(&self, rows: &[f64], start: f64, precision: Precision, sums: &mut [f64]) {
         match &self.arena {
-            Arena::Narrow(nodes) => nodes.sum(&self.keys, rows, start, add, sums),
-            Arena::Wide(nodes) => nodes.sum(&self.keys, rows, start, add, sums),
+            Arena::Narrow(nodes) => nodes.sum(&self.keys, rows, start, precision, sums),
+            Arena::Wide(nodes) => nodes.sum(&self.keys, rows, start, precision, sums),
         }
     }
 }
@@ -460,12 +466,12 @@ impl<K: Key, A: Ask> Nodes<K, A> {
             }
             placed.push(Placed { root: root as u32, depth: tree.depth() as u32 });
         }
-        let mut groups = Vec::with_capacity(trees.len().div_ceil(LANES));
+        let mut groups = Vec::with_capacity(trees.len().div_ceil(TREES));
         let all: Vec<u32> = (0..trees.len() as u32).collect();
         for chunk in all.chunks(CHUNK) {
             let mut by_depth = chunk.to_vec();
             by_depth.sort_by_key(|&tree| placed[tree as usize].depth);
-            for group in by_depth.chunks(LANES) {
+            for group in by_depth.chunks(TREES) {
                 // A short last group walks its last tree more than once.
                 let last = *group.last().expect("chunks are not empty");
                 let trees = std::array::from_fn(|lane| *group.get(lane).unwrap_or(&last));
@@ -481,85 +487,137 @@ impl<K: Key, A: Ask> Nodes<K, A> {
         keys: &KeyPlan,
         rows: &[f64],
         start: f64,
-        add: impl Fn(f64, f64) -> f64 + Copy,
+        precision: Precision,
         sums: &mut [f64],
     ) {
         let n_features = (rows.len() / sums.len().max(1)).max(1);
-        let n_keys = keys.n_keys;
-        let n_block = (BLOCK_KEYS / n_keys).clamp(LANES, BLOCK_ROWS) / LANES * LANES;
+        // With a line's width known, a step needs no bounds check on its key and no pointer to each row's line.
+        match keys.n_keys.next_power_of_two().max(32) {
+            32 => self.sum_lines::<32>(keys, rows, n_features, start, precision, sums),
+            64 => self.sum_lines::<64>(keys, rows, n_features, start, precision, sums),
+            128 => self.sum_lines::<128>(keys, rows, n_features, start, precision, sums),
+            256 => self.sum_lines::<256>(keys, rows, n_features, start, precision, sums),
+            512 => self.sum_lines::<512>(keys, rows, n_features, start, precision, sums),
+            1024 => self.sum_lines::<1024>(keys, rows, n_features, start, precision, sums),
+            _ => K::line().with_borrow_mut(|line| {
+                let line = at_least(line, keys.n_keys);
+                for (sum, row) in sums.iter_mut().zip(rows.chunks_exact(n_features)) {
+                    keys.fill(row, line);
+                    *sum = self.walk_trees(line, start, precision);
+                }
+            }),
+        }
+    }
+
+    fn sum_lines<const WIDTH: usize>(
+        &self,
+        keys: &KeyPlan,
+        rows: &[f64],
+        n_features: usize,
+        start: f64,
+        precision: Precision,
+        sums: &mut [f64],
+    ) {
+        let n_block = (BLOCK_KEYS / keys.n_keys).clamp(ROWS, BLOCK_ROWS) / ROWS * ROWS;
         K::line().with_borrow_mut(|lines| {
-            let needed = n_keys * if sums.len() < LANES { 1 } else { n_block.min(sums.len()) };
-            if lines.len() < needed {
-                lines.resize(needed, K::default());
-            }
-            let lines = &mut lines[..needed];
-            let n_full = sums.len() / LANES * LANES;
+            let n_lines = if sums.len() < ROWS { 1 } else { n_block.min(sums.len()) };
+            let (lines, _) = at_least(lines, n_lines * WIDTH).as_chunks_mut::<WIDTH>();
+            let n_full = sums.len() / ROWS * ROWS;
             let (full, rest) = sums.split_at_mut(n_full);
             let (full_rows, rest_rows) = rows.split_at(n_full * n_features);
             let blocks = full_rows.chunks(n_block * n_features);
             for (sums, rows) in full.chunks_mut(n_block).zip(blocks) {
                 let rows = rows.chunks_exact(n_features);
-                for (row, line) in rows.zip(lines.chunks_exact_mut(n_keys)) {
-                    keys.fill(row, line);
-                }
+                rows.zip(&mut *lines).for_each(|(row, line)| keys.fill(row, line));
                 sums.fill(start);
+                let values = &self.values[..];
+                let (groups, _) = sums.as_chunks_mut::<ROWS>();
                 for &tree in &self.trees {
-                    let lines = lines.chunks_exact(n_keys * LANES);
-                    for (sums, lines) in sums.chunks_exact_mut(LANES).zip(lines) {
-                        let at = self.walk_rows(tree, lines, n_keys);
+                    for (sums, lines) in groups.iter_mut().zip(lines.as_chunks().0) {
+                        let at = self.walk_rows(tree, lines);
                         for (sum, at) in sums.iter_mut().zip(at) {
-                            *sum = add(*sum, self.values[at]);
+                            *sum = precision.add(*sum, values[at as usize]);
                         }
                     }
                 }
             }
-            let line = &mut lines[..n_keys];
+            let line = &mut lines[0];
             for (sum, row) in rest.iter_mut().zip(rest_rows.chunks_exact(n_features)) {
                 keys.fill(row, line);
-                *sum = self.walk_trees(line, start, add);
+                *sum = self.walk_trees(line, start, precision);
             }
         });
     }
 
-    /// One row through all trees, [`LANES`] at a time.
+    /// One row through all trees, [`TREES`] at a time.
     #[inline]
-    fn walk_trees(&self, line: &[K], start: f64, add: impl Fn(f64, f64) -> f64) -> f64 {
+    fn walk_trees<L: Line<K> + ?Sized>(&self, line: &L, start: f64, precision: Precision) -> f64 {
         let (nodes, values) = (&self.nodes[..], &self.values[..]);
         let mut groups = self.groups.iter();
         let mut sum = start;
         for (c, chunk) in self.trees.chunks(CHUNK).enumerate() {
             let mut leaves = [0.0; CHUNK];
-            for group in groups.by_ref().take(chunk.len().div_ceil(LANES)) {
+            for group in groups.by_ref().take(chunk.len().div_ceil(TREES)) {
                 let mut at = group.roots;
                 for _ in 0..group.steps {
-                    for at in &mut at {
-                        let node = nodes[*at as usize];
-                        let right = line[node.ask.slot()] > node.key;
-                        *at = (node.ask.left() + usize::from(right)) as u32;
-                    }
+                    at.iter_mut().for_each(|at| *at = step(nodes, line, *at));
                 }
                 for (tree, at) in group.trees.iter().zip(at) {
                     leaves[*tree as usize - c * CHUNK] = values[at as usize];
                 }
             }
-            sum = leaves[..chunk.len()].iter().fold(sum, |sum, &leaf| add(sum, leaf));
+            sum = leaves[..chunk.len()].iter().fold(sum, |sum, &leaf| precision.add(sum, leaf));
         }
         sum
     }
 
-    /// [`LANES`] rows through one tree.
+    /// [`ROWS`] rows through one tree.
     #[inline]
-    fn walk_rows(&self, tree: Placed, lines: &[K], n_keys: usize) -> [usize; LANES] {
-        let lines: [&[K]; LANES] = std::array::from_fn(|lane| &lines[lane * n_keys..][..n_keys]);
+    fn walk_rows<const WIDTH: usize>(
+        &self,
+        tree: Placed,
+        lines: &[[K; WIDTH]; ROWS],
+    ) -> [u32; ROWS] {
         let nodes = &self.nodes[..];
-        let mut at = [tree.root; LANES];
+        let mut at = [tree.root; ROWS];
         for _ in 0..tree.depth {
-            for (lane, at) in at.iter_mut().enumerate() {
-                let node = nodes[*at as usize];
-                let right = lines[lane][node.ask.slot()] > node.key;
-                *at = (node.ask.left() + usize::from(right)) as u32;
-            }
+            at.iter_mut().zip(lines).for_each(|(at, line)| *at = step(nodes, line, *at));
         }
-        at.map(|at| at as usize)
+        at
+    }
+}
+
+/// Where a row goes from `at`.
+#[inline]
+fn step<K: Key, A: Ask, L: Line<K> + ?Sized>(nodes: &[Node<K, A>], line: &L, at: u32) -> u32 {
+    let node = nodes[at as usize];
+    let right = line.key(node.ask.slot()) > node.key;
+    (node.ask.left() + usize::from(right)) as u32
+}
+
+/// The first `n` of `keys`, which grow to as many.
+fn at_least<K: Key>(keys: &mut Vec<K>, n: usize) -> &mut [K] {
+    if keys.len() < n {
+        keys.resize(n, K::default());
+    }
+    &mut keys[..n]
+}
+
+/// A row's keys. Those of a given width have room for more than there are.
+trait Line<K> {
+    fn key(&self, slot: usize) -> K;
+}
+
+impl<K: Copy> Line<K> for [K] {
+    #[inline]
+    fn key(&self, slot: usize) -> K {
+        self[slot]
+    }
+}
+
+impl<K: Copy, const WIDTH: usize> Line<K> for [K; WIDTH] {
+    #[inline]
+    fn key(&self, slot: usize) -> K {
+        self[slot % WIDTH] // as every slot is less than the width, which so needs no check
     }
 }
