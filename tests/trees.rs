@@ -2,6 +2,7 @@
 //! awkward or cannot be trained on.
 
 use std::ops::ControlFlow;
+use std::sync::Mutex;
 
 use proptest::prelude::*;
 use riskcycle::dataset::Dataset;
@@ -158,6 +159,8 @@ fn threads_and_blocks_change_no_byte() {
         ..Default::default()
     });
     let all_rows = boosting(GradientBoostingConfig { n_trees: 3, ..Default::default() });
+    let top = GradientBoostingConfig { row_share: 0.2, top_share: 0.1, ..Default::default() };
+    let top = boosting(GradientBoostingConfig { n_trees: 3, ..top });
     let forest = RandomForestConfig { n_trees: 5, max_depth: Some(6), ..Default::default() };
     let forest = RandomForest::new(forest).unwrap();
     let tree =
@@ -170,7 +173,7 @@ fn threads_and_blocks_change_no_byte() {
         feature_share_per_node: 0.4,
         ..Default::default()
     });
-    let trainers: [&dyn Trainer; 6] = [&boosted, &all_rows, &fine, &drawn, &forest, &tree];
+    let trainers: [&dyn Trainer; 7] = [&boosted, &all_rows, &top, &fine, &drawn, &forest, &tree];
     #[cfg(feature = "parallel")]
     let with_threads = |n: usize, trainer: &dyn Trainer| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
@@ -477,6 +480,55 @@ fn derivatives_that_are_no_numbers_or_beyond_their_bounds_stop_training() {
     }
 }
 
+/// Log-loss that remembers the margins it was asked about, round by round.
+#[derive(Debug, Default)]
+struct Listening(Mutex<Vec<Vec<f64>>>);
+
+impl Objective for Listening {
+    fn name(&self) -> &'static str {
+        "listening"
+    }
+    fn start(&self, targets: &[f64], weights: Option<&[f64]>) -> Result<f64> {
+        LogLoss.start(targets, weights)
+    }
+    fn derivatives(&self, margins: &[f64], targets: &[f64], first: &mut [f32], second: &mut [f32]) {
+        self.0.lock().unwrap().push(margins.to_vec());
+        LogLoss.derivatives(margins, targets, first, second);
+    }
+    fn link(&self) -> Link {
+        LogLoss.link()
+    }
+    fn bounds(&self) -> Option<(f64, f64)> {
+        LogLoss.bounds()
+    }
+}
+
+#[test]
+fn every_tree_answers_to_the_trees_before_on_all_rows_and_not_only_those_they_saw() {
+    let numbers = rows_with_gaps(3_000, 4);
+    let code = |i| if i % 7 == 0 { f64::NAN } else { (i % 9) as f64 };
+    let rows: Vec<Vec<f64>> = (0..3_000).map(|i| vec![code(i), noise(i, 1)]).collect();
+    let categories = with_categories(10, &rows, numbers.labels().to_vec());
+    // The first with fewer bins than categories and values.
+    for (data, max_bins) in [(&numbers, 6), (&numbers, 200), (&categories, 6), (&categories, 200)] {
+        for (row_share, top_share) in [(1.0, 0.0), (0.3, 0.0), (0.999, 0.0), (0.2, 0.1)] {
+            let objective = Listening::default();
+            let options = BoostingOptions { objective: Some(&objective), ..Default::default() };
+            let config = GradientBoostingConfig { row_share, top_share, max_bins, ..small() };
+            let model = boosting(config).fit_with(data, Seed(1), options).unwrap().model;
+            let heard = objective.0.into_inner().unwrap();
+            assert_eq!(heard.len(), model.trees().len());
+            for (n, heard) in heard.iter().enumerate() {
+                let trees = model.trees()[..n].to_vec();
+                let before = TreeEnsemble::new(data.schema().clone(), trees, model.output());
+                let mut margins = vec![0.0; data.n_rows()];
+                before.unwrap().margins(data.rows(), &mut margins).unwrap();
+                assert!(&margins == heard, "{row_share} {top_share} {n}");
+            }
+        }
+    }
+}
+
 #[test]
 fn training_goes_on_from_a_model_and_can_be_cancelled() {
     let data = rows_with_gaps(2_000, 4);
@@ -634,6 +686,10 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_reason() {
         GradientBoostingConfig { max_bins: 65_536, ..base() },
         GradientBoostingConfig { l2: -1.0, ..base() },
         GradientBoostingConfig { row_share: 0.0, ..base() },
+        GradientBoostingConfig { top_share: 0.1, ..base() },
+        GradientBoostingConfig { top_share: -0.1, row_share: 0.5, ..base() },
+        GradientBoostingConfig { top_share: 1.0, row_share: 0.5, ..base() },
+        GradientBoostingConfig { top_share: f64::NAN, row_share: 0.5, ..base() },
         GradientBoostingConfig { max_step: Some(0.0), ..base() },
         GradientBoostingConfig {
             class_weights: ClassWeights::Given { good: 1.0, bad: -1.0 },

@@ -44,6 +44,10 @@ pub struct GradientBoostingConfig {
     pub start: Start,
     /// Share of the rows that each tree sees, drawn anew, `0.0 < x ≤ 1.0`.
     pub row_share: f64,
+    /// Share of the rows that every tree sees whatever is drawn, `0.0 ≤ x < 1.0`: those of the largest first derivatives,
+    /// where the model is most wrong; none of equals if there is no room for all. Above 0, [`row_share`](Self::row_share)
+    /// (which then must be below 1) is of the others, and they count `1 / row_share` times. Source: GOSS (Ke et al., 2017).
+    pub top_share: f64,
     /// Share of the features that each tree may ask for, drawn anew, `0.0 < x ≤ 1.0`.
     pub feature_share: f64,
     /// Share of those that each node looks at, drawn anew, `0.0 < x ≤ 1.0`.
@@ -96,6 +100,7 @@ impl Default for GradientBoostingConfig {
             min_gain: 0.0,
             start: Start::BaseRate,
             row_share: 1.0,
+            top_share: 0.0,
             feature_share: 1.0,
             feature_share_per_node: 1.0,
             binning: Binning::TailAware,
@@ -136,7 +141,18 @@ impl GradientBoostingConfig {
         ] {
             check_share("gradient boosting", name, share)?;
         }
+        if !(0.0..1.0).contains(&c.top_share) {
+            return refuse("top_share must lie within 0 and below 1");
+        }
+        if c.top_share > 0.0 && c.row_share == 1.0 {
+            return refuse("top_share is of use only where row_share is below 1");
+        }
         c.class_weights.check("gradient boosting")
+    }
+
+    /// How many rows a drawn one stands for.
+    pub(super) fn stands_for(&self) -> f64 {
+        if self.top_share > 0.0 { self.row_share.recip() } else { 1.0 }
     }
 
     /// Which leaf is split next, where there is a limit on leaves.
@@ -165,6 +181,7 @@ impl GradientBoostingConfig {
             ("min_gain", c.min_gain.to_string()),
             ("start", format!("{:?}", c.start)),
             ("row_share", c.row_share.to_string()),
+            ("top_share", c.top_share.to_string()),
             ("feature_share", c.feature_share.to_string()),
             ("feature_share_per_node", c.feature_share_per_node.to_string()),
             ("binning", format!("{:?}", c.binning)),

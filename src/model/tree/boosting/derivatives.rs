@@ -25,6 +25,8 @@ pub(super) struct Loss<'a> {
     weights: Option<&'a [f64]>,
     /// The objective's own, and what they are times the largest weight; `None` where it knows none.
     bounds: Option<Bounds>,
+    /// How often a row may come to count.
+    room: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,13 @@ pub(super) trait GradientCell: Cell {
 
     /// Rounds the derivatives of a row, which are in units; where that is a matter of chance, by the row's own.
     fn rounded(first: f32, second: f32, row: u64, seed: Seed) -> Self;
+
+    /// As if there were `times` as many of this row.
+    #[inline]
+    fn times(self, times: f64, row: u64, seed: Seed) -> Self {
+        let (first, second) = (self.sum().first() as f64, self.sum().second() as f64);
+        Self::rounded((first * times) as f32, (second * times) as f32, row, seed)
+    }
 }
 
 impl GradientCell for PackedCell {
@@ -91,7 +100,7 @@ pub(super) fn chances(row: u64, seed: Seed) -> (f32, f32) {
 }
 
 impl<'a> Loss<'a> {
-    /// `targets` and `weights` are one per row.
+    /// `targets` and `weights` are one per row; cells get room for `room` times their derivatives.
     ///
     /// # Errors
     /// `InvalidInput` for an objective whose bounds are not finite and positive.
@@ -99,6 +108,7 @@ impl<'a> Loss<'a> {
         objective: &'a dyn Objective,
         targets: &'a [f64],
         weights: Option<&'a [f64]>,
+        room: f64,
     ) -> Result<Self> {
         let bounds = match objective.bounds() {
             None => None,
@@ -112,7 +122,7 @@ impl<'a> Loss<'a> {
                 Some(Bounds { of_objective, weighted: (first * weight, second * weight) })
             }
         };
-        Ok(Loss { objective, targets, weights, bounds })
+        Ok(Loss { objective, targets, weights, bounds, room })
     }
 
     /// The next round: `take_up` adds the latest tree to the margins of the rows from a given one on, and `cells` get the
@@ -146,7 +156,7 @@ impl<'a> Loss<'a> {
                 spans.into_iter().map(|(_, most)| most).fold((NOTHING, NOTHING), of_all)
             }
         };
-        let units = (bounds.0 / largest.0, bounds.1 / largest.1);
+        let units = (bounds.0 * self.room / largest.0, bounds.1 * self.room / largest.1);
         let scale = (units.0.recip() as f32, units.1.recip() as f32);
         let spans = margins.chunks_mut(SPAN).zip(cells.chunks_mut(SPAN)).enumerate().collect();
         parallel::for_each(spans, |(i, (margins, cells)): (usize, (&mut [f64], &mut [C]))| {

@@ -3,6 +3,7 @@
 mod config;
 mod derivatives;
 mod early_stopping;
+mod sampling;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -20,8 +21,9 @@ use crate::model::tree::objective::{LogLoss, Objective};
 use crate::model::{Fitted, Model, Trainer};
 use crate::parallel;
 use crate::seed::Seed;
-use derivatives::{GradientCell, Loss, chances};
+use derivatives::{GradientCell, Loss};
 use early_stopping::Validation;
+use sampling::draw_rows;
 
 pub use config::{GradientBoostingConfig, Growth, Start};
 pub use early_stopping::EarlyStopping;
@@ -138,7 +140,7 @@ impl GradientBoosting {
             }
         };
         let weights = self.config.class_weights.row_weights(data);
-        let loss = Loss::new(objective, targets, weights.as_deref())?;
+        let loss = Loss::new(objective, targets, weights.as_deref(), self.config.stands_for())?;
         let start = objective.start(targets, weights.as_deref())?;
         if !start.is_finite() {
             return Err(Error::input("objective", format!("starts from {start}")));
@@ -160,7 +162,7 @@ impl GradientBoosting {
             let largest = weights.iter().copied().fold(0.0, f64::max);
             largest * weights.len() as f64 / weights.iter().sum::<f64>()
         });
-        let wide = data.n_rows() < 10_000 || spread > 8.0;
+        let wide = data.n_rows() < 10_000 || spread * self.config.stands_for() > 8.0;
         parallel::inside(move || match wide {
             true => self.boost::<WideCell>(data, &binned, &loss, output, seed, options),
             false => self.boost::<PackedCell>(data, &binned, &loss, output, seed, options),
@@ -206,7 +208,7 @@ impl GradientBoosting {
             let units = loss.step(&mut margins, &mut cells, take_up, seed)?;
             self.set_units(grower.plan_mut(), units);
             rows = latest.map_or(rows, |tree| tree.rows);
-            sample_rows(&mut rows, n_rows, config.row_share, seed.derive("rows", 0));
+            draw_rows(&mut rows, &mut cells, config, seed.derive("rows", 0));
             let drawn = seed.derive("features", 0).sample(&features, n_drawn);
             let grown = grower.grow(rows, &cells, &drawn, seed.derive("nodes", 0));
             if grown.is_constant() && config.row_share == 1.0 && config.feature_share == 1.0 {
@@ -264,6 +266,7 @@ impl GradientBoosting {
                 .then(|| share_of(c.feature_share_per_node, n_drawn)),
             directions,
             interactions,
+            at_edges: c.row_share < 1.0,
             parallel: true,
             ..GrowPlan::default()
         })
@@ -292,20 +295,4 @@ impl Trainer for GradientBoosting {
         let boosted = self.fit_with(data, seed, BoostingOptions::default())?;
         Ok(Fitted { model: Arc::new(boosted.model), convergence: None })
     }
-}
-
-/// Each row by its own chance, so that the rows of a tree do not depend on how many there are; ascending.
-fn sample_rows(rows: &mut Vec<u32>, n_rows: usize, share: f64, seed: Seed) {
-    const SPAN: usize = 1 << 16;
-    if share == 1.0 {
-        rows.resize(n_rows, 0);
-        let spans = rows.chunks_mut(SPAN).enumerate().collect();
-        parallel::for_each(spans, |(i, rows): (usize, &mut [u32])| {
-            rows.iter_mut().zip((i * SPAN) as u32..).for_each(|(place, row)| *place = row);
-        });
-        return;
-    }
-    let all = 0..n_rows as u32;
-    rows.clear();
-    rows.extend(all.filter(|&row| f64::from(chances(u64::from(row), seed).0) < share));
 }

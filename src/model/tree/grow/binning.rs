@@ -78,6 +78,7 @@ pub(crate) enum Columns {
     Shorts(Vec<Vec<u16>>),
 }
 
+#[cfg(test)]
 impl Columns {
     pub(crate) fn bin(&self, feature: usize, row: usize) -> usize {
         match self {

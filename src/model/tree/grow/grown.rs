@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::model::tree::grow::binning::Binned;
 use crate::model::tree::grow::histogram::Sum;
+use crate::model::tree::grow::partition::partition;
 use crate::model::tree::grow::split::Cut;
 use crate::model::tree::node::{Split, Tree, TreeNode};
 
@@ -64,7 +65,7 @@ impl Grown {
     }
 
     /// Adds to `margins`, those of the data set's rows from `start` on, what their leaves say times `scale`. Rows that the
-    /// tree was not grown on are asked its questions. O(rows + leaves × log rows).
+    /// tree was not grown on are divided by its questions. O(rows + leaves × log rows), for those others O(rows × depth).
     pub(crate) fn add_to(&self, margins: &mut [f64], start: usize, data: &Binned, scale: f64) {
         let (first, end) = (start as u32, (start + margins.len()) as u32);
         let leaves = self.nodes.iter().filter(|node| node.split.is_none());
@@ -81,22 +82,37 @@ impl Grown {
         if n_seen < margins.len() {
             let mut seen = vec![false; margins.len()];
             here.for_each(|(_, rows)| rows.iter().for_each(|r| seen[(r - first) as usize] = true));
-            for (i, _) in seen.iter().enumerate().filter(|(_, seen)| !**seen) {
-                margins[i] += self.leaf_of(data, start + i).value * scale;
-            }
+            let mut others: Vec<u32> =
+                (first..end).filter(|r| !seen[(r - first) as usize]).collect();
+            self.leaves_of(&mut others, data, |leaf, rows| {
+                let value = leaf.value * scale;
+                rows.iter().for_each(|row| margins[(row - first) as usize] += value);
+            });
         }
     }
 
-    /// The leaf where a row of the training data ends, by its bins.
-    fn leaf_of(&self, data: &Binned, row: usize) -> &GrownNode {
-        let mut node = &self.nodes[0];
-        while let Some(GrownSplit { cut, left }) = &node.split {
-            let goes_left = match data.columns.bin(cut.feature, row) {
-                bin if bin == data.features[cut.feature].n_values() => cut.missing_left,
-                bin => cut.bins.contains(bin),
-            };
-            node = &self.nodes[*left as usize + usize::from(!goes_left)];
+    /// Visits the leaves where rows of the training data end, with these rows.
+    fn leaves_of(
+        &self,
+        rows: &mut [u32],
+        data: &Binned,
+        mut visit: impl FnMut(&GrownNode, &[u32]),
+    ) {
+        let mut buffer = Vec::new();
+        let mut ranges = vec![0..0; self.nodes.len()];
+        ranges[0] = 0..rows.len();
+        for (i, node) in self.nodes.iter().enumerate() {
+            let Range { start, end } = ranges[i];
+            match &node.split {
+                _ if start == end => {}
+                None => visit(node, &rows[start..end]),
+                Some(GrownSplit { cut, left }) => {
+                    let here = &mut rows[start..end];
+                    let middle = start + partition(data, cut, here, &mut buffer, false);
+                    ranges[*left as usize] = start..middle;
+                    ranges[*left as usize + 1] = middle..end;
+                }
+            }
         }
-        node
     }
 }

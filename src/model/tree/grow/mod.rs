@@ -55,6 +55,9 @@ pub(super) struct GrowPlan {
     pub(super) directions: Vec<i8>,
     /// Groups of features that may meet on a path; empty for no constraint.
     pub(super) interactions: Vec<Vec<u32>>,
+    /// Where several bins between two cuts hold no row of a node, ask at an edge between two of them and not in the middle, so
+    /// that bins say for every row what the question says, and not only for those that the tree is grown on.
+    pub(super) at_edges: bool,
     /// Use threads within a node.
     pub(super) parallel: bool,
 }
@@ -74,6 +77,7 @@ impl Default for GrowPlan {
             features_per_node: None,
             directions: Vec::new(),
             interactions: Vec::new(),
+            at_edges: false,
             parallel: false,
         }
     }

@@ -235,7 +235,13 @@ impl<C: Cell> Growing<'_, C> {
         };
         let node = Node { total: leaf.sum, missing, limits: &limits };
         match &self.grower.data.features[feature] {
-            FeatureBins::Cuts(_) => plan.criterion.best_cut(&node, feature, values, lefts),
+            FeatureBins::Cuts(cuts) => {
+                let mut cut = plan.criterion.best_cut(&node, feature, values, lefts)?;
+                if plan.at_edges {
+                    cut.bins = cut.bins.at_edge(cuts.len());
+                }
+                Some(cut)
+            }
             FeatureBins::Codes(_) => plan.criterion.best_division(&node, feature, values, lefts),
         }
     }

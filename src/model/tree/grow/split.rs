@@ -65,11 +65,15 @@ pub(crate) enum LeftBins {
 }
 
 impl LeftBins {
-    /// Whether a bin of values goes left.
-    pub(crate) fn contains(&self, bin: usize) -> bool {
+    /// Lower bins of those between that hold no row go left, too; the last bin there is has this number.
+    pub(crate) fn at_edge(self, last_bin: usize) -> Self {
         match self {
-            LeftBins::UpTo(last, _) => bin <= *last,
-            LeftBins::These(bins) => bins.contains(&(bin as u16)),
+            LeftBins::UpTo(_, above) if above > last_bin => LeftBins::UpTo(last_bin, above),
+            LeftBins::UpTo(below, above) => {
+                let edge = (below + above - 1) / 2;
+                LeftBins::UpTo(edge, edge + 1)
+            }
+            LeftBins::These(_) => self,
         }
     }
 }
