@@ -1,10 +1,11 @@
 """Our trees beside LightGBM, XGBoost, scikit-learn, tl2cgen and ONNX Runtime: same data, same machine, one run, as ratios.
 
     pip install -r benches/peers/requirements.txt
-    python benches/peers/trees.py [--part fit|forest|rows|credit ...] [--seed N ...] [--slow] [--credit FOLDER]
+    python benches/peers/trees.py [--part fit|goss|forest|rows|credit ...] [--seed N ...] [--slow] [--credit FOLDER]
 
 Parts, all by default (`credit` where a folder is given):
   fit     100 trees, learning rate 0.1, of 31 leaves and of depth 6, on d2 (100,000 x 30, 2 % bad) and d3 (1,000,000 x 28)
+  goss    31 leaves, each tree on a tenth of the rows for their derivatives and another by chance, beside LightGBM's own
   forest  100 trees of depth 10 on the same; scikit-learn's on d3 takes minutes and only runs with --slow
   rows    one row at a time through a model that stays in memory, at 100 x 31 leaves and 100 x depth 6
   credit  AUC of public credit and fraud tables, 5 folds divided anew for each seed, everybody's defaults
@@ -30,9 +31,17 @@ THREADS = 2
 # As in benches/trees/measure.rs: fits per process, unless they take longer than this together; batches.
 FITS, ENOUGH, BATCHES = 3, 5.0, 5
 SHAPES = ("31 leaves", "depth 6")
+# Parts that fit d2 and d3: shapes and peers.
+FITTED = {
+    "fit": (SHAPES, ("LightGBM", "XGBoost")),
+    "goss": (("GOSS",), ("LightGBM",)),
+    "forest": (("forest",), ("LightGBM", "XGBoost", "scikit-learn")),
+}
+PARTS = (*FITTED, "rows", "credit")
 OURS = {
     "31 leaves": ("boosting", {"max_leaves": 31, "max_depth": None}),
     "depth 6": ("boosting", {"max_leaves": None, "max_depth": 6}),
+    "GOSS": ("boosting", {"max_leaves": 31, "top_share": 0.1, "row_share": 1 / 9}),
     "forest": ("forest", {"n_trees": 100, "max_depth": 10}),
     "defaults": ("boosting", {}),
 }
@@ -126,6 +135,7 @@ def lightgbm(shape, n_features, categorical):
     chosen = {
         "31 leaves": dict(num_leaves=31),
         "depth 6": dict(num_leaves=64, max_depth=6),
+        "GOSS": dict(num_leaves=31, data_sample_strategy="goss", top_rate=0.1, other_rate=0.1),
         "forest": dict(
             boosting="rf", num_leaves=1024, max_depth=10, bagging_freq=1, bagging_fraction=0.632,
             feature_fraction_bynode=int(n_features**0.5) / n_features, min_data_in_leaf=1,
@@ -298,11 +308,11 @@ def run_fits(results, binary, part, seed, slow):
     for table in ("d2", "d3"):
         folder = made(table, seed)
         labels = load(folder, "y_test")
-        for shape in SHAPES if part == "fit" else ("forest",):
-            engines = ["riskcycle", "LightGBM", "XGBoost"]
-            if part == "forest" and (table == "d2" or slow):
-                engines.append("scikit-learn")
-            for engine in engines:
+        shapes, peers = FITTED[part]
+        for shape in shapes:
+            for engine in ("riskcycle", *peers):
+                if engine == "scikit-learn" and table == "d3" and not slow:
+                    continue
                 figures, scores = measured(binary, "fit", engine, shape, folder)
                 figures["auc"] = roc_auc_score(labels, scores)
                 figures["ap"] = average_precision_score(labels, scores)
@@ -391,7 +401,7 @@ def summarised(seeds):
 
 
 def report(results):
-    for part in ("fit", "forest"):
+    for part in FITTED:
         for table, shape, engines in results.of(part):
             ours = summarised(engines["riskcycle"])
             n = len(engines["riskcycle"])
@@ -435,7 +445,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", nargs="*", choices=["fit", "forest", "rows", "credit"])
+    parser.add_argument("--part", nargs="*", choices=PARTS)
     parser.add_argument("--seed", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--slow", action="store_true", help="scikit-learn's forest on d3 too")
     parser.add_argument("--credit", metavar="FOLDER", help="the public tables, as CSV")
@@ -443,8 +453,8 @@ def main():
     os.makedirs(WORK, exist_ok=True)
     binary, results = built(), Results()
     for seed in chosen.seed:
-        for part in chosen.part or ["fit", "forest", "rows", "credit"]:
-            if part in ("fit", "forest"):
+        for part in chosen.part or PARTS:
+            if part in FITTED:
                 run_fits(results, binary, part, seed, chosen.slow)
             elif part == "rows":
                 run_rows(results, binary, seed)
