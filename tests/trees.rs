@@ -687,6 +687,7 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_reason() {
         GradientBoostingConfig { l2: -1.0, ..base() },
         GradientBoostingConfig { row_share: 0.0, ..base() },
         GradientBoostingConfig { top_share: 0.1, ..base() },
+        GradientBoostingConfig { top_share: 0.1, row_share: 0.0009, ..base() },
         GradientBoostingConfig { top_share: -0.1, row_share: 0.5, ..base() },
         GradientBoostingConfig { top_share: 1.0, row_share: 0.5, ..base() },
         GradientBoostingConfig { top_share: f64::NAN, row_share: 0.5, ..base() },
@@ -842,6 +843,24 @@ proptest! {
     }
 
     /// A row's chance of being asked is its own: all features, or any share of them, give a sound forest.
+    #[test]
+    fn any_share_of_rows_gives_scores_in_range(
+        n in 2..300_usize,
+        row_share in 0.001..1.0_f64,
+        top_share in prop_oneof![Just(0.0), 0.0..1.0_f64],
+        seed in any::<u64>(),
+    ) {
+        let data = dataset(
+            &(0..n).map(|i| vec![noise(i, 0), noise(i, 1)]).collect::<Vec<_>>(),
+            (0..n).map(|i| i == 0 || noise(i, 0) > 0.8 && i > 1).collect(),
+        );
+        let config = GradientBoostingConfig { row_share, top_share, min_rows_leaf: 1, ..small() };
+        let model = boosting(config).fit(&data, Seed(seed)).unwrap().model;
+        for score in model.score_dataset(&data).unwrap() {
+            prop_assert!((0.0..=1.0).contains(&score), "{}", score);
+        }
+    }
+
     #[test]
     fn any_share_of_features_gives_scores_in_range(share in 0.01..1.0_f64, seed in any::<u64>()) {
         let data = rows_with_gaps(150, 4);
