@@ -133,6 +133,12 @@ fn chain(n: u32, question: impl Fn(u32) -> Question) -> Tree {
     Tree::new(nodes).unwrap()
 }
 
+/// A tree of `n` splits, level by level.
+fn level_by_level(n: u32) -> Tree {
+    let splits = (0..n).map(|i| split(Question::AtMost(0.1 + f64::from(i)), None, 2 * i + 1));
+    Tree::new(splits.chain((0..=n).map(|_| leaf())).collect()).unwrap()
+}
+
 /// Ensembles of a megabyte, of the shapes that take most memory for their bytes.
 #[test]
 fn large_ensembles_of_any_shape_take_at_most_four_times_their_bytes_and_a_mebibyte() {
@@ -141,12 +147,13 @@ fn large_ensembles_of_any_shape_take_at_most_four_times_their_bytes_and_a_mebiby
         let question = Question::AtMost(0.1 + i as f64);
         Tree::new(vec![split(question, None, 1), leaf(), leaf()]).unwrap()
     };
-    let shapes: [(&str, Vec<Tree>); 5] = [
+    let shapes: [(&str, Vec<Tree>); 6] = [
         (
             "leaves",
             (0..TreeEnsemble::MAX_TREES).map(|_| Tree::new(vec![leaf()]).unwrap()).collect(),
         ),
         ("stumps", (0..20_000).map(stump).collect()),
+        ("nearly complete", (0..400).map(|_| level_by_level(51)).collect()),
         ("a chain", vec![chain(20_000, |i| Question::AtMost(0.1 + f64::from(i)))]),
         ("categories", vec![chain(20_000, |i| Question::OneOf(CategorySet::new([i])))]),
         ("long categories", vec![chain(200, |i| Question::OneOf(CategorySet::new(i..i + 2000)))]),

@@ -77,14 +77,21 @@ enum Thresholds {
 }
 
 #[derive(Debug, Clone, Copy)]
+enum Grows {
+    Anywhere,
+    /// As deep as there are questions.
+    ToOneSide,
+    LevelByLevel,
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Shape {
     thresholds: Thresholds,
     n_features: usize,
     n_trees: usize,
     /// Questions per tree, at most.
     n_splits: usize,
-    /// Trees that only grow to one side: as deep as they have questions.
-    chains: bool,
+    grows: Grows,
     categories: bool,
     bands: bool,
 }
@@ -157,8 +164,12 @@ fn tree(draw: &mut Draw, shape: Shape) -> Tree {
     let mut nodes = vec![leaf(draw)];
     let mut leaves = vec![0];
     for _ in 0..draw.below(shape.n_splits + 1) {
-        let which = if shape.chains { leaves.len() - 1 } else { draw.below(leaves.len()) };
-        let at: usize = leaves.swap_remove(which);
+        let which = match shape.grows {
+            Grows::Anywhere => draw.below(leaves.len()),
+            Grows::ToOneSide => leaves.len() - 1,
+            Grows::LevelByLevel => 0,
+        };
+        let at: usize = leaves.remove(which);
         let (one, other) = (nodes.len(), nodes.len() + 1);
         let (left, right) = if draw.one_in(2) { (one, other) } else { (other, one) };
         nodes[at].split = Some(Box::new(split(draw, shape, left as u32, right as u32)));
@@ -288,7 +299,7 @@ proptest! {
         n_rows in 1..40usize,
     ) {
         let shape = Shape {
-            thresholds, n_features, n_trees, n_splits, chains: false, categories, bands,
+            thresholds, n_features, n_trees, n_splits, grows: Grows::Anywhere, categories, bands,
         };
         check(seed, shape, n_rows)?;
     }
@@ -305,9 +316,25 @@ proptest! {
     ) {
         let (n_features, n_trees, n_splits) = (2, 5, 300);
         let shape = Shape {
-            thresholds, n_features, n_trees, n_splits, chains: true, categories, bands: false,
+            thresholds, n_features, n_trees, n_splits, grows: Grows::ToOneSide, categories, bands: false,
         };
         check(seed, shape, 30)?;
+    }
+
+    #[test]
+    fn complete_trees_and_those_that_are_nearly_so_are_walked_like_any_other(
+        seed in any::<u64>(),
+        thresholds in thresholds(),
+        n_features in 1..50usize,
+        n_splits in 3..600usize,
+        categories in any::<bool>(),
+    ) {
+        // Up to a level more than are walked by arithmetic.
+        let shape = Shape {
+            thresholds, n_features, n_trees: 9, n_splits, grows: Grows::LevelByLevel, categories,
+            bands: categories,
+        };
+        check(seed, shape, 35)?;
     }
 
     #[test]
@@ -318,7 +345,7 @@ proptest! {
     ) {
         let shape = Shape {
             thresholds, n_features: 4, n_trees, n_splits: 7,
-            chains: false, categories: true, bands: true,
+            grows: Grows::Anywhere, categories: true, bands: true,
         };
         check(seed, shape, 19)?;
     }
@@ -333,7 +360,7 @@ proptest! {
     ) {
         // Up to more keys than a short node can name, and than a line has a width for.
         let shape = Shape {
-            thresholds, n_features, n_trees: 60, n_splits, chains: false, categories, bands: categories,
+            thresholds, n_features, n_trees: 60, n_splits, grows: Grows::Anywhere, categories, bands: categories,
         };
         check(seed, shape, 40)?;
     }
@@ -346,7 +373,7 @@ proptest! {
     ) {
         let shape = Shape {
             thresholds, n_features: 3, n_trees: 9, n_splits: 12,
-            chains: false, categories: true, bands: true,
+            grows: Grows::Anywhere, categories: true, bands: true,
         };
         check(seed, shape, n_rows)?;
     }

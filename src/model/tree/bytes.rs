@@ -138,8 +138,11 @@ fn tree(reader: &mut Reader<'_>) -> Result<Tree> {
     reader.expect(n_nodes / 2, PAIR_BYTES)?;
     reader.charge(n_nodes * memory::NODE)?;
     let nodes = reader.list(n_nodes, LEAF_BYTES, node)?;
-    reader.lend(n_nodes * memory::PLACING)?;
-    Tree::new(nodes).map_err(|error| Error::corrupt(WHAT, error.to_string()))
+    let tree = Tree::new(nodes).map_err(|error| Error::corrupt(WHAT, error.to_string()))?;
+    let n_placed = memory::n_placed(&tree);
+    reader.charge((n_placed - n_nodes) * memory::NODE)?;
+    reader.lend(n_placed * memory::PLACING)?;
+    Ok(tree)
 }
 
 fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {

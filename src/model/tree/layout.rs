@@ -10,6 +10,9 @@
 //! its own (0 for yes, the largest for no). A leaf asks a question that every key answers with "left", and its left child
 //! is itself.
 //!
+//! Nodes stand breadth first. Where a tree is complete, or nearly and so made complete, that is a heap: rows in lock step
+//! then find the children by arithmetic instead of reading where they are.
+//!
 //! Keys are 32 bits where that changes no comparison: `x ≤ t` with a threshold that single precision holds is
 //! `ceil32(x) ≤ t`, where `ceil32` rounds up; `x ≤ t` where t is the last number that rounds below a single `c` (models
 //! trained in single precision) is `round32(x) < c`. Otherwise keys are the 64 bits of the double.
@@ -41,7 +44,7 @@ pub(super) const BLOCK: usize = 256;
 
 /// Most memory that laying trees out takes, for hostile bytes to be held against.
 pub(super) mod memory {
-    use super::{Block, CategoryKey, Group, Node, Placed, TREES};
+    use super::{Block, CategoryKey, Group, Node, Placed, TREES, Tree, room};
 
     /// Of a tree: its root and depth, its lane in a group, its number while groups are made.
     pub(in super::super) const TREE: usize =
@@ -54,6 +57,11 @@ pub(super) mod memory {
     pub(in super::super) const CATEGORIES: usize = size_of::<CategoryKey>();
     /// Of a node of the tree that is being placed, given back with the tree: its place among all, its depth.
     pub(in super::super) const PLACING: usize = 8 + 8;
+
+    /// As many nodes as a tree is given.
+    pub(in super::super) fn n_placed(tree: &Tree) -> usize {
+        room(tree).n_nodes
+    }
 }
 
 /// Trees ready to score.
@@ -118,7 +126,7 @@ enum KeyRule {
 
 #[derive(Debug, Clone)]
 struct Nodes<K, A> {
-    /// Tree after tree, each breadth first with siblings side by side.
+    /// Behind one of no meaning tree after tree, each breadth first with siblings side by side.
     nodes: Vec<Node<K, A>>,
     /// What each node adds if it is a leaf.
     values: Vec<f64>,
@@ -131,6 +139,8 @@ struct Nodes<K, A> {
 struct Placed {
     root: u32,
     depth: u32,
+    /// Whether all leaves are at this depth, so that children are where arithmetic says.
+    complete: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -413,7 +423,7 @@ impl Layout {
     /// `None` for more than [`MAX_RULES`] rules about what is missing.
     pub(super) fn new(trees: &[Tree]) -> Option<Self> {
         let mut keys = KeyPlan::new(trees)?;
-        let n_nodes = trees.iter().map(|tree| tree.nodes().len()).sum::<usize>();
+        let n_nodes = 1 + trees.iter().map(|tree| room(tree).n_nodes).sum::<usize>();
         let small = n_nodes <= <u32 as Ask>::NODES && keys.n_keys <= <u32 as Ask>::SLOTS;
         let arena = if small && keys.rule != KeyRule::Exact64 {
             Arena::Narrow(Nodes::new(trees, &keys))
@@ -436,19 +446,28 @@ impl Layout {
 
 impl<K: Key, A: Ask> Nodes<K, A> {
     fn new(trees: &[Tree], keys: &KeyPlan) -> Self {
-        let n_nodes = trees.iter().map(|tree| tree.nodes().len()).sum();
+        let n_nodes = 1 + trees.iter().map(|tree| room(tree).n_nodes).sum::<usize>();
         let mut nodes = Vec::with_capacity(n_nodes);
         let mut values = Vec::with_capacity(n_nodes);
+        nodes.push(Node { key: K::LARGEST, ask: A::new(0, 0) });
+        values.push(f64::NAN);
         let mut placed = Vec::with_capacity(trees.len());
         for tree in trees {
-            let root = nodes.len();
+            let (root, Room { n_nodes, complete }) = (nodes.len(), room(tree));
             // Breadth first: a node's children take the next two free places when it is met.
-            let mut order = Vec::with_capacity(tree.nodes().len());
+            let mut order = Vec::with_capacity(n_nodes);
+            // Above the last level of a complete tree there are no leaves: one becomes a question that has one answer.
+            let n_asked = if complete { n_nodes / 2 } else { 0 };
             order.push(0_usize);
             let mut next = 0;
             while next < order.len() {
                 let node = &tree.nodes()[order[next]];
                 let (key, slot, left) = match &node.split {
+                    None if next < n_asked => {
+                        let left = root + order.len();
+                        order.extend([order[next]; 2]);
+                        (K::LARGEST, 0, left)
+                    }
                     None => (K::LARGEST, 0, root + next),
                     Some(split) => {
                         let key = match split.question {
@@ -464,7 +483,7 @@ impl<K: Key, A: Ask> Nodes<K, A> {
                 values.push(node.value);
                 next += 1;
             }
-            placed.push(Placed { root: root as u32, depth: tree.depth() as u32 });
+            placed.push(Placed { root: root as u32, depth: tree.depth() as u32, complete });
         }
         let mut groups = Vec::with_capacity(trees.len().div_ceil(TREES));
         let all: Vec<u32> = (0..trees.len() as u32).collect();
@@ -530,14 +549,21 @@ impl<K: Key, A: Ask> Nodes<K, A> {
                 let rows = rows.chunks_exact(n_features);
                 rows.zip(&mut *lines).for_each(|(row, line)| keys.fill(row, line));
                 sums.fill(start);
-                let values = &self.values[..];
                 let (groups, _) = sums.as_chunks_mut::<ROWS>();
                 for &tree in &self.trees {
-                    for (sums, lines) in groups.iter_mut().zip(lines.as_chunks().0) {
-                        let at = self.walk_rows(tree, lines);
-                        for (sum, at) in sums.iter_mut().zip(at) {
-                            *sum = precision.add(*sum, values[at as usize]);
+                    let lines = lines.as_chunks().0;
+                    match (tree.complete, tree.depth) {
+                        (true, 3) => self.add_complete::<8, WIDTH>(tree, lines, precision, groups),
+                        (true, 4) => self.add_complete::<16, WIDTH>(tree, lines, precision, groups),
+                        (true, 5) => self.add_complete::<32, WIDTH>(tree, lines, precision, groups),
+                        (true, 6) => self.add_complete::<64, WIDTH>(tree, lines, precision, groups),
+                        (true, 7) => {
+                            self.add_complete::<128, WIDTH>(tree, lines, precision, groups)
                         }
+                        (true, _) => {
+                            self.add_complete::<256, WIDTH>(tree, lines, precision, groups)
+                        }
+                        (false, _) => self.add_tree(tree, lines, precision, groups),
                     }
                 }
             }
@@ -571,19 +597,51 @@ impl<K: Key, A: Ask> Nodes<K, A> {
         sum
     }
 
-    /// [`ROWS`] rows through one tree.
-    #[inline]
-    fn walk_rows<const WIDTH: usize>(
+    /// [`ROWS`] rows through one tree, at a time.
+    fn add_tree<const WIDTH: usize>(
         &self,
         tree: Placed,
-        lines: &[[K; WIDTH]; ROWS],
-    ) -> [u32; ROWS] {
-        let nodes = &self.nodes[..];
-        let mut at = [tree.root; ROWS];
-        for _ in 0..tree.depth {
-            at.iter_mut().zip(lines).for_each(|(at, line)| *at = step(nodes, line, *at));
+        lines: &[[[K; WIDTH]; ROWS]],
+        precision: Precision,
+        sums: &mut [[f64; ROWS]],
+    ) {
+        let (nodes, values) = (&self.nodes[..], &self.values[..]);
+        for (sums, lines) in sums.iter_mut().zip(lines) {
+            let mut at = [tree.root; ROWS];
+            for _ in 0..tree.depth {
+                at.iter_mut().zip(lines).for_each(|(at, line)| *at = step(nodes, line, *at));
+            }
+            for (sum, at) in sums.iter_mut().zip(at) {
+                *sum = precision.add(*sum, values[at as usize]);
+            }
         }
-        at
+    }
+
+    /// The same through a complete tree of `N` nodes above its leaves, the one of no meaning before its root included: counted
+    /// from there, the children of `at` are `2 * at` and the next, and no index needs a check.
+    fn add_complete<const N: usize, const WIDTH: usize>(
+        &self,
+        tree: Placed,
+        lines: &[[[K; WIDTH]; ROWS]],
+        precision: Precision,
+        sums: &mut [[f64; ROWS]],
+    ) {
+        let before = tree.root as usize - 1;
+        let (asked, _) = self.nodes[before..].split_first_chunk::<N>().expect("it is complete");
+        let values = &self.values[before + N..];
+        let (values, _) = values.split_first_chunk::<N>().expect("it is complete");
+        for (sums, lines) in sums.iter_mut().zip(lines) {
+            let mut at = [1_u32; ROWS];
+            for _ in 0..N.ilog2() {
+                for (at, line) in at.iter_mut().zip(lines) {
+                    let node = asked[*at as usize % N];
+                    *at = 2 * *at + u32::from(line.key(node.ask.slot()) > node.key);
+                }
+            }
+            for (sum, at) in sums.iter_mut().zip(at) {
+                *sum = precision.add(*sum, values[at as usize % N]);
+            }
+        }
     }
 }
 
@@ -593,6 +651,20 @@ fn step<K: Key, A: Ask, L: Line<K> + ?Sized>(nodes: &[Node<K, A>], line: &L, at:
     let node = nodes[at as usize];
     let right = line.key(node.ask.slot()) > node.key;
     (node.ask.left() + usize::from(right)) as u32
+}
+
+/// What a tree takes.
+struct Room {
+    n_nodes: usize,
+    complete: bool,
+}
+
+/// Trees of 3 to 8 levels that are complete but for a fifth of their nodes are made so.
+fn room(tree: &Tree) -> Room {
+    let (n_nodes, depth) = (tree.nodes().len(), tree.depth());
+    let n_complete = if (3..=8).contains(&depth) { (2 << depth) - 1 } else { usize::MAX };
+    let complete = n_complete <= n_nodes + n_nodes / 4;
+    Room { n_nodes: if complete { n_complete } else { n_nodes }, complete }
 }
 
 /// The first `n` of `keys`, which grow to as many.
