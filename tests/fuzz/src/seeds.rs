@@ -111,18 +111,22 @@ pub fn foreign() -> Vec<Vec<u8>> {
 
 /// What processes hand each other.
 pub fn states() -> Vec<Vec<u8>> {
-    let features = ways::features();
-    let mut row = vec![0.0; features.schema().n_features()];
-    for i in 0..40 {
-        let event = ways::transaction(i, (i % 3) as u32);
-        features.observe(&event, &mut row).unwrap();
-        features.label(&event, event.fraud);
-    }
-    let snapshot = features.snapshot();
+    // Few events, and so many that a sketch no longer knows each.
+    let snapshots = [40, 2_000].map(|n| {
+        let features = ways::features();
+        let mut row = vec![0.0; features.schema().n_features()];
+        for i in 0..n {
+            let event = ways::transaction(i, (i % 3) as u32);
+            features.observe(&event, &mut row).unwrap();
+            features.label(&event, event.fraud);
+        }
+        features.snapshot()
+    });
 
     let config = RecorderConfig { requests: 64, units: 64, days: 40 };
     let mut statistics = ExperimentStatistics::new(&EXPERIMENT, config).unwrap();
-    let mut seeds = vec![behind(0, &snapshot[..snapshot.len() - 32])];
+    let unsealed = snapshots.iter().map(|snapshot| &snapshot[..snapshot.len() - 32]);
+    let mut seeds: Vec<Vec<u8>> = unsealed.map(|snapshot| behind(0, snapshot)).collect();
     for i in 0..30 {
         let at = Timestamp::from_date(2026, 1, 6).plus(std::time::Duration::from_secs(600 * i));
         let unit = EntityKey(i % 7);

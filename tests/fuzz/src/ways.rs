@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use riskcycle::dataset::{CsvFeature, CsvLayout};
 use riskcycle::drift::{DriftConfig, DriftCounts, DriftWindow, ReferenceProfile};
@@ -12,7 +13,9 @@ use riskcycle::experiment::{
     AnalysisPlan, Experiment, ExperimentConfig, ExperimentStatistics, ExposureToken, Metric, Mode,
     RecorderConfig, Router, RoutingConfig,
 };
-use riskcycle::feature::{OnlineConfig, OnlineFeatures};
+use riskcycle::feature::{
+    Aggregate, Current, FeatureSet, Labels, OnlineConfig, OnlineFeatures, Width, Zone,
+};
 use riskcycle::model::{
     AveragedModel, CalibratedModel, GoldenRows, ImportOptions, LogisticModel, MissingValue, Model,
     ModelCodecs, PipelineModel, Scorecard, TreeEnsemble, TreeRange,
@@ -23,7 +26,7 @@ use riskcycle::serve::{ServiceStats, ServingStats};
 use riskcycle::testing::handbook::{self, Transaction};
 use riskcycle::train::{JsonLinesRunLog, JsonLinesTuningJournal, RunLog, TuningJournal};
 use riskcycle::{
-    Categories, Digest, EntityKey, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp,
+    Categories, Digest, EntityKey, FeatureKind, FeatureSchema, ModelRef, Signature, Timestamp, days,
 };
 
 use super::meter::bounded;
@@ -315,9 +318,53 @@ fn snapshot(bytes: &[u8]) {
     }
 }
 
-/// Live features of the handbook, nothing seen yet.
+/// Live features with every kind of window, and with what keeps state of its own; nothing seen yet.
 pub fn features() -> OnlineFeatures<Transaction> {
-    let plan = handbook::features().bind(&handbook::events()).unwrap();
+    let (day, hop) = (days(1), Duration::from_secs(3600));
+    let (field, of, label) = ("amount".to_owned(), "customer".to_owned(), "fraud".to_owned());
+    let sawtooth = Width::Sawtooth { width: day, hop };
+    let ever_bad = |label_delay| Aggregate::DistinctEverBad {
+        of: of.clone(),
+        label: label.clone(),
+        label_delay,
+    };
+    let features = FeatureSet::builder("hostile")
+        .entity("customer", |customer| {
+            customer
+                .windows([day])
+                .window(Width::CalendarDays { days: 2, zone: Zone::Offset(0) })
+                .current(Current::Include)
+                .aggregate("deviation", Aggregate::StandardDeviation { field: field.clone() })
+                .aggregate("quantile", Aggregate::Quantile { field: field.clone(), q: 0.7 })
+                .aggregate("top_share", Aggregate::TopShare { of: field.clone(), k: 2 })
+        })
+        .entity("customer", |customer| {
+            customer
+                .window(sawtooth.clone())
+                .window(Width::Capped { width: 2 * day, cap: 20, hop })
+                .lifetime()
+                .delay(hop)
+                .mean("mean", "amount")
+                .aggregate("most", Aggregate::Max { field: field.clone() })
+                .aggregate("first", Aggregate::First { field: field.clone() })
+                .rate("rate", "fraud")
+        })
+        .entity("terminal", |terminal| {
+            terminal
+                .window(sawtooth.clone())
+                .lifetime()
+                .aggregate("amounts", Aggregate::ApproximateDistinct { of: field.clone() })
+                .aggregate("about", Aggregate::ApproximateQuantile { field: field.clone(), q: 0.7 })
+        })
+        .entity("terminal", |terminal| {
+            let labels = Labels::AsArrived { mature_after: hop };
+            terminal
+                .windows([day])
+                .aggregate("rate_arrived", Aggregate::Rate { label: label.clone(), labels })
+                .aggregate("ever_bad", ever_bad(Some(hop)))
+                .aggregate("ever_bad_arrived", ever_bad(None))
+        });
+    let plan = features.build().unwrap().bind(&handbook::events()).unwrap();
     plan.online(OnlineConfig::default()).unwrap()
 }
 
@@ -325,10 +372,10 @@ pub fn features() -> OnlineFeatures<Transaction> {
 pub fn transaction(i: u64, customer: u32) -> Transaction {
     Transaction {
         id: i,
-        at: handbook::START.plus(std::time::Duration::from_secs(600 * i)),
+        at: handbook::START.plus(Duration::from_secs(600 * i)),
         customer,
         terminal: customer + 1,
-        cents: (i % 97) as i64 * 100,
+        cents: (i % 997) as i64 * 100,
         fraud: i % 11 == 3,
     }
 }
