@@ -224,7 +224,7 @@ fn what_tiles_cannot_hold_is_refused_with_the_reason() {
     assert!(refused(exact.build().unwrap()).contains("n_7d: an exact width begins inside a tile"));
     let capped = Width::Capped { width: days(7), cap: 100, hop: days(1) };
     let capped = FeatureSet::builder("set").entity("customer", |c| c.window(capped).count("n"));
-    assert!(refused(capped.build().unwrap()).contains("n_about_7d: an exact width begins"));
+    assert!(refused(capped.build().unwrap()).contains("n_7d_cap_100: an exact width begins"));
     assert!(refused(of(|c| c.delay(days(1)).count("n"))).contains("with a delay"));
     assert!(refused(of(|c| c.current(Current::StrictPast).count("n"))).contains("one moment"));
     assert!(refused(of(|c| c.distinct("d", "terminal"))).contains("add up"));

@@ -108,7 +108,7 @@ impl FeatureSetBuilder {
 }
 
 /// Windows and aggregates of one entity; [`FeatureSetBuilder::entity`]. Every window gets every aggregate, and its
-/// width becomes the end of the column's name (`n_7d`; nothing for a lifetime).
+/// width becomes the end of the column's name (`n_7d`, `n_about_7d`, `n_7d_cap_1000`, `n_2_calendar_days`; nothing for a lifetime).
 #[derive(Debug, Clone)]
 pub struct EntityFeatures {
     source: Source,
@@ -210,9 +210,8 @@ impl EntityFeatures {
 fn width_suffix(width: &Width) -> String {
     match width {
         Width::Last(width) => format!("_{}", duration_name(*width)),
-        Width::Sawtooth { width, .. } | Width::Capped { width, .. } => {
-            format!("_about_{}", duration_name(*width))
-        }
+        Width::Sawtooth { width, .. } => format!("_about_{}", duration_name(*width)),
+        Width::Capped { width, cap, .. } => format!("_{}_cap_{cap}", duration_name(*width)),
         Width::CalendarDays { days, .. } => format!("_{days}_calendar_days"),
         Width::Lifetime => String::new(),
     }

@@ -291,6 +291,6 @@ mod tests {
         assert_eq!(of(Width::Last(width)), "e19dc167060f");
         assert_eq!(of(Width::Sawtooth { width, hop }), "6ea9d3c3618e");
         assert_eq!(of(Width::Lifetime), "673ee9935481");
-        assert_eq!(of(Width::Capped { width, cap: 1000, hop }), "04fb2841db40");
+        assert_eq!(of(Width::Capped { width, cap: 1000, hop }), "d3a9e2962f56");
     }
 }

@@ -1,29 +1,16 @@
 //! History through the very state machine that runs live, key by key: for definitions that need more than sums, and for
 //! questions that no event asks.
 
-use std::collections::HashMap;
-
 use crate::error::{Error, Result};
 use crate::feature::batch::Groups;
-use crate::feature::ever_bad::{BadLabels, BadTable, LabelChange};
+use crate::feature::ever_bad::BadTable;
 use crate::feature::frame::FeatureFrame;
 use crate::feature::history::KeyHistory;
-use crate::feature::key_hash::KeyHashBuilder;
+use crate::feature::labels::{LabelChange, Labelling};
 use crate::feature::plan::{FeaturePlan, Measure, StreamPlan};
 use crate::ids::EntityKey;
 use crate::parallel::map;
 use crate::time::Timestamp;
-
-/// A label that became known, or changed, at some moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LabelArrival {
-    /// Position of the event among those computed.
-    pub row: usize,
-    /// When the label became known.
-    pub at: Timestamp,
-    /// Whether the event is bad; a later arrival for the same event replaces an earlier one (a chargeback reversed).
-    pub bad: bool,
-}
 
 /// A moment for which the features of some entities are asked: a row of a training set's spine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,32 +19,6 @@ pub struct SpinePoint {
     pub at: Timestamp,
     /// One key per entity asked about.
     pub keys: Vec<EntityKey>,
-}
-
-/// The labels of a history.
-pub(super) struct Labelling<'a> {
-    /// Arrivals by the event they belong to.
-    by_row: HashMap<usize, Vec<&'a LabelArrival>, KeyHashBuilder>,
-    of_values: BadLabels,
-}
-
-impl<'a> Labelling<'a> {
-    pub(super) fn new<E>(
-        plan: &FeaturePlan<E>,
-        events: &[E],
-        arrivals: &'a [LabelArrival],
-    ) -> Result<Self> {
-        let n_events = events.len();
-        let mut by_row: HashMap<usize, Vec<&LabelArrival>, KeyHashBuilder> = HashMap::default();
-        for arrival in arrivals {
-            if arrival.row >= n_events {
-                let reason = format!("row {} of {n_events} events", arrival.row);
-                return Err(Error::input("label arrivals", reason));
-            }
-            by_row.entry(arrival.row).or_default().push(arrival);
-        }
-        Ok(Labelling { by_row, of_values: BadLabels::new(plan, events, arrivals) })
-    }
 }
 
 /// Who asks for features: a moment in the order of events, and the event, if it is one.
@@ -89,9 +50,9 @@ impl<E: Sync> FeaturePlan<E> {
             let reason = format!("row {row} has {found} keys for {expected} entities");
             return Err(Error::input("spine", reason));
         }
+        let timeline = self.timeline(events)?;
         let arrivals = self.arrivals(events)?;
         let labels = Labelling::new(self, events, &arrivals)?;
-        let timeline = self.timeline(events)?;
         let mut by_time: Vec<usize> = (0..points.len()).collect();
         by_time.sort_by_key(|&row| points[row].at);
 
@@ -137,31 +98,13 @@ impl<E: Sync> FeaturePlan<E> {
         Ok(FeatureFrame::new(self.schema().clone(), points.len(), columns))
     }
 
-    /// When labels that count as they arrive became known, by the events themselves.
-    pub(super) fn arrivals(&self, events: &[E]) -> Result<Vec<LabelArrival>> {
-        let as_arrived = |m: &Measure| matches!(m, Measure::Bad { as_arrived: true });
-        let tables = self.bad_tables.iter().any(|table| table.label_delay.is_none());
-        if !tables && !self.streams.iter().any(|stream| stream.measures.iter().any(as_arrived)) {
-            return Ok(Vec::new());
-        }
-        if !self.events.has_label_arrival() {
-            let reason = "labels count as they arrive; the event schema needs .label_arrival(..)";
-            return Err(Error::config("feature set", reason));
-        }
-        let arrival = |(row, event)| {
-            let (at, bad) = (self.events.label_arrival(event)?, self.events.label(event)?);
-            Some(LabelArrival { row, at, bad })
-        };
-        Ok(events.iter().enumerate().filter_map(arrival).collect())
-    }
-
     /// A stream's columns for every event.
     pub(super) fn replay(
         &self,
         stream: &StreamPlan,
         by_key: &[Vec<u32>],
         events: &[E],
-        labels: &Labelling<'_>,
+        labels: &Labelling,
     ) -> Vec<(usize, Vec<f64>)> {
         let replayed = map(by_key, |rows| {
             let event =
@@ -186,17 +129,12 @@ impl<E: Sync> FeaturePlan<E> {
         rows: &[u32],
         asking: &[Asking],
         events: &[E],
-        labelling: &Labelling<'_>,
+        labelling: &Labelling,
     ) -> Vec<f64> {
-        // Labels by the moment they arrive, at the earliest that of their event, which never sees its own.
-        let labels = rows.iter().filter_map(|row| labelling.by_row.get(&(*row as usize))).flatten();
-        let mut labels: Vec<LabelChange> =
-            labels.map(|label| LabelChange::of(label, self.order(&events[label.row]))).collect();
-        labels.sort_by_key(|label| (label.at, label.of));
-        let mut labels = labels.into_iter().peekable();
+        let mut labels = labelling.of_events(rows).into_iter().peekable();
         let tables: Vec<BadTable> = self.bad_tables.iter().copied().map(BadTable::new).collect();
         let coming = rows.iter().map(|row| &events[*row as usize]);
-        let of_values = labelling.of_values.of_key(self, stream, coming.clone());
+        let of_values = labelling.of_values(self, stream, coming.clone());
         let mut of_values = of_values.into_iter().peekable();
         let mut coming = coming.peekable();
         let mut history = KeyHistory::new(stream);

@@ -3,10 +3,8 @@
 //! What is known of values is common to all keys and lies in a [`BadTable`]; which values a window sees is the key's own and
 //! lies in [`LinkedValues`], which follow the table's changes when they are read.
 
-mod labels;
 mod table;
 mod values;
 
-pub(super) use labels::{BadLabels, LabelChange};
 pub(super) use table::{BadEvents, BadTable, BadTablePlan};
 pub(super) use values::LinkedValues;
