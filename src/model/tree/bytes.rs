@@ -157,9 +157,12 @@ fn node(reader: &mut Reader<'_>) -> Result<TreeNode> {
         0 => None,
         _ => Some(Band { low: reader.f64()?, high: reader.f64()? }),
     };
-    reader.charge(size_of::<Split>() + memory::QUESTION)?;
+    reader.charge(size_of::<Split>())?;
     let question = match kind & !(MISSING_LEFT | ALSO_MISSING) {
-        THRESHOLD => Question::AtMost(reader.f64()?),
+        THRESHOLD => {
+            reader.charge(memory::QUESTION)?;
+            Question::AtMost(reader.f64()?)
+        }
         CATEGORIES => Question::OneOf(categories(reader)?),
         kind if kind == CATEGORIES | CUT_SINGLE => {
             Question::OneOf(categories(reader)?.with_rule(CategoryRule::CutSingle))

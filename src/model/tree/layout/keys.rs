@@ -43,6 +43,8 @@ pub(super) struct Block {
     features: Range<u32>,
     /// Where its keys start in a line.
     start: u32,
+    /// Where an earlier block has keys of the same features that differ in what is missing alone: largest there, 0 here.
+    twin: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -180,11 +182,20 @@ impl KeyPlan {
         compared.sort_unstable();
         compared.dedup();
         let near = |a: &(u8, u32), b: &(u8, u32)| a.0 == b.0 && b.1 - a.1 <= NEAR;
-        let mut blocks = Vec::with_capacity(compared.chunk_by(near).count());
-        let mut start: u32 = 0;
+        let mut blocks: Vec<Block> = Vec::with_capacity(compared.chunk_by(near).count());
+        let (mut start, rules): (u32, _) = (0, &missing);
         for block in compared.chunk_by(near) {
             let ((missing, first), (_, last)) = (block[0], block[block.len() - 1]);
-            blocks.push(Block { missing, features: first..last + 1, start });
+            let features = first..last + 1;
+            // Blocks of the plain rule that sends what is missing right are the first of all.
+            let behind = blocks.partition_point(|b| {
+                rules[usize::from(b.missing)].is_plain(false) && b.features.start <= first
+            });
+            let twin = blocks[..behind].last().filter(|block| {
+                last < block.features.end && rules[usize::from(missing)].is_plain(true)
+            });
+            let twin = twin.map(|block| block.start + first - block.features.start);
+            blocks.push(Block { missing, features, start, twin });
             start += last + 1 - first;
         }
         categories.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
@@ -235,11 +246,20 @@ impl KeyPlan {
 
     #[inline]
     fn fill_by<K: Key>(&self, row: &[f64], line: &mut [K], key: impl Fn(f64) -> K) {
-        let mut rest = line;
+        let mut done = 0;
         for block in &self.blocks {
             let features = block.features.start as usize..block.features.end as usize;
-            let (keys, behind) = rest.split_at_mut(features.len());
-            rest = behind;
+            let (before, behind) = line.split_at_mut(done);
+            let keys = &mut behind[..features.len()];
+            done += keys.len();
+            if let Some(twin) = block.twin {
+                // No number has the largest key.
+                let twins = &before[twin as usize..][..keys.len()];
+                keys.iter_mut().zip(twins).for_each(|(out, &key)| {
+                    *out = if key == K::LARGEST { K::default() } else { key };
+                });
+                continue;
+            }
             let values = &row[features];
             let missing = self.missing[usize::from(block.missing)];
             let if_missing = if missing.left { K::default() } else { K::LARGEST };
@@ -254,6 +274,7 @@ impl KeyPlan {
                 }),
             }
         }
+        let rest = &mut line[done..];
         for (out, question) in rest.iter_mut().zip(&self.categories) {
             let value = row[question.feature as usize];
             let missing = self.missing[usize::from(question.missing)];
@@ -273,7 +294,12 @@ impl MissingRule {
         MissingRule { left: split.missing_left, also: split.also_missing }
     }
 
-    /// Any order will do, as long as it is one.
+    /// Whether only NaN is missing, which goes left or right.
+    fn is_plain(&self, left: bool) -> bool {
+        self.left == left && self.also.is_none()
+    }
+
+    /// Any order will do in which the plain rule for right comes first.
     fn order(&self) -> RuleOrder {
         (self.left, self.also.map(|band| [band.low.to_bits(), band.high.to_bits()]))
     }

@@ -18,14 +18,14 @@ pub(super) mod memory {
     pub(in crate::model::tree) use crate::model::tree::layout::nodes::n_placed;
     use crate::model::tree::layout::nodes::{Group, Node, Placed, TREES};
 
-    /// Of a tree: its root and depth, its lane in a group, its number while groups are made.
+    /// Of a tree: where it stands, its share of a group and its lane there. Numbering a chunk takes no more than its groups.
     pub(in crate::model::tree) const TREE: usize =
-        size_of::<Placed>() + size_of::<Group>().div_ceil(TREES) + 4;
+        size_of::<Placed>() + size_of::<Group>().div_ceil(TREES) + 1;
     /// Of a node: where it looks and leads, and what it adds.
     pub(in crate::model::tree) const NODE: usize = size_of::<Node<u64, u64>>() + 8;
-    /// Of a question: a block of its own. The list of all questions is smaller than their nodes, and gone before them.
+    /// Of a comparison: a block of its own. The list of all questions is smaller than their nodes, and gone before them.
     pub(in crate::model::tree) const QUESTION: usize = size_of::<Block>();
-    /// Of a question for categories, besides: its key.
+    /// Of a question for categories: its key.
     pub(in crate::model::tree) const CATEGORIES: usize = size_of::<CategoryKey>();
     /// Of a node of the tree that is being placed, given back with the tree: its place among all, its depth.
     pub(in crate::model::tree) const PLACING: usize = 8 + 8;

@@ -5,8 +5,12 @@
 //! instructions without a branch: `at = left + (key(value) > key(threshold))`. A leaf asks a question that every key
 //! answers with "left", and its left child is itself.
 //!
-//! Nodes stand breadth first. Where a tree is complete, or nearly and so made complete, that is a heap: rows in lock step
-//! then find the children by arithmetic instead of reading where they are.
+//! A tree's nodes stand so that a way through it touches few cache lines: a line holds a node's children, their children
+//! and so on until it is full, and what hangs below starts a line of its own. Where a tree is complete, or nearly and so
+//! made complete, it stands there once more as a heap: rows in lock step then find the children by arithmetic instead of
+//! reading where they are.
+
+use std::collections::VecDeque;
 
 use crate::model::tree::ensemble::Precision;
 use crate::model::tree::layout::keys::{Key, KeyPlan, Line, at_least};
@@ -16,8 +20,12 @@ use crate::model::tree::node::Tree;
 /// trees are no faster than 8, 16 rows 6 % faster than 8, 32 of either slower.
 pub(super) const TREES: usize = 8;
 const ROWS: usize = 16;
-/// Trees whose leaves are collected before they are added up in order.
+/// Most trees whose leaves are collected before they are added up in order.
 const CHUNK: usize = 128;
+/// As many where all have one depth and so need not be sorted: adding some up then takes no time beside the next ones' ways.
+const EVEN_CHUNK: usize = 2 * TREES;
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
 /// Keys of rows that go through a tree before the next tree's turn: they and the tree's nodes stay in the nearest cache.
 const BLOCK_KEYS: usize = 1 << 12;
 /// Most rows of which that is true, which spares the nodes of small trees no further way.
@@ -26,26 +34,28 @@ const BLOCK_ROWS: usize = 64;
 /// All nodes of all trees, asking for keys `K`.
 #[derive(Debug, Clone)]
 pub(super) struct Nodes<K, A> {
-    /// Behind one of no meaning tree after tree, each breadth first with siblings side by side.
+    /// Tree after tree, then the heaps of complete ones: a node of no meaning and those above the leaves, breadth first. The
+    /// first tree starts on a cache line; in a copy it need not, which costs some time and nothing else.
     nodes: Vec<Node<K, A>>,
-    /// What each node adds if it is a leaf.
+    /// What each node adds if it is a leaf; of a heap the leaves, as many as there are nodes.
     values: Vec<f64>,
     trees: Vec<Placed>,
-    /// Trees in lock step: positions in `trees`, within a chunk from shallow to deep. One entry per [`TREES`].
+    /// Trees are walked chunk by chunk, each from shallow to deep: [`TREES`] of it at a time are a group.
+    chunk: usize,
     groups: Vec<Group>,
+    /// Of each tree, its place within its chunk's groups.
+    lanes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Placed {
     root: u32,
     depth: u32,
-    /// Whether all leaves are at this depth, so that children are where arithmetic says.
-    complete: bool,
+    heap: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
-    trees: [u32; TREES],
     roots: [u32; TREES],
     steps: u32,
 }
@@ -56,6 +66,13 @@ pub(super) struct Group {
 pub(super) struct Node<K, A> {
     key: K,
     ask: A,
+}
+
+impl<K: Key, A: Ask> Node<K, A> {
+    /// Where no way leads.
+    fn nothing() -> Self {
+        Node { key: K::LARGEST, ask: A::new(0, 0) }
+    }
 }
 
 /// Slot and left child in one number.
@@ -106,62 +123,68 @@ impl Ask for u64 {
 }
 
 impl<K: Key, A: Ask> Nodes<K, A> {
+    /// Nodes on a cache line.
+    const LINE: usize = CACHE_LINE / size_of::<Node<K, A>>();
+
     /// Whether nodes of this kind can tell as many slots and nodes apart.
     pub(super) fn have_room(trees: &[Tree], keys: &KeyPlan) -> bool {
-        keys.n_keys <= A::SLOTS && n_nodes(trees) <= A::NODES
+        keys.n_keys <= A::SLOTS && n_nodes(trees) + CACHE_LINE <= A::NODES
     }
 
     pub(super) fn new(trees: &[Tree], keys: &KeyPlan) -> Self {
         let n_nodes = n_nodes(trees);
-        let mut nodes = Vec::with_capacity(n_nodes);
-        let mut values = Vec::with_capacity(n_nodes);
-        nodes.push(Node { key: K::LARGEST, ask: A::new(0, 0) });
-        values.push(f64::NAN);
+        let most_before = if n_nodes > Self::LINE { Self::LINE } else { 0 };
+        let mut nodes: Vec<Node<K, A>> = Vec::with_capacity(most_before + n_nodes);
+        let mut values = Vec::with_capacity(nodes.capacity());
+        // Nodes until a cache line starts; memory that has no such place is fine too.
+        let n_before = most_before.min(nodes.as_ptr().align_offset(CACHE_LINE));
+        nodes.resize(n_before, Node::nothing());
+        values.resize(n_before, f64::NAN);
         let mut placed = Vec::with_capacity(trees.len());
         for tree in trees {
-            let (root, n_complete) = (nodes.len(), n_complete(tree));
-            // Breadth first: a node's children take the next two free places when it is met.
-            let mut order = Vec::with_capacity(n_placed(tree));
-            // Above the last level of a complete tree there are no leaves: one becomes a question that has one answer.
-            let n_asked = n_complete.map_or(0, |n_nodes| n_nodes / 2);
-            order.push(0_usize);
-            let mut next = 0;
-            while next < order.len() {
-                let node = &tree.nodes()[order[next]];
-                let (key, slot, left) = match &node.split {
-                    None if next < n_asked => {
-                        let left = root + order.len();
-                        order.extend([order[next]; 2]);
-                        (K::LARGEST, 0, left)
-                    }
-                    None => (K::LARGEST, 0, root + next),
+            let (root, depth) = (nodes.len(), tree.depth() as u32);
+            let (places, n_places) = places(tree, Self::LINE, (root - n_before) % Self::LINE);
+            nodes.resize(root + n_places, Node::nothing());
+            values.resize(root + n_places, f64::NAN);
+            for (node, place) in tree.nodes().iter().zip(&places) {
+                let at = root + *place as usize;
+                let (key, ask) = match &node.split {
+                    None => (K::LARGEST, A::new(0, at)),
                     Some(split) => {
-                        let left = root + order.len();
-                        order.extend([split.left as usize, split.right as usize]);
-                        (keys.threshold(split), keys.slot(split), left)
+                        let left = root + places[split.left as usize] as usize;
+                        (keys.threshold(split), A::new(keys.slot(split), left))
                     }
                 };
-                nodes.push(Node { key, ask: A::new(slot, left) });
-                values.push(node.value);
-                next += 1;
+                (nodes[at], values[at]) = (Node { key, ask }, node.value);
             }
-            let (root, depth) = (root as u32, tree.depth() as u32);
-            placed.push(Placed { root, depth, complete: n_complete.is_some() });
+            placed.push(Placed { root: root as u32, depth, heap: None });
         }
-        let mut groups = Vec::with_capacity(trees.len().div_ceil(TREES));
-        let all: Vec<u32> = (0..trees.len() as u32).collect();
-        for chunk in all.chunks(CHUNK) {
-            let mut by_depth = chunk.to_vec();
-            by_depth.sort_by_key(|&tree| placed[tree as usize].depth);
-            for group in by_depth.chunks(TREES) {
-                // A short last group walks its last tree more than once.
-                let last = *group.last().expect("chunks are not empty");
-                let trees = std::array::from_fn(|lane| *group.get(lane).unwrap_or(&last));
-                let roots = trees.map(|tree: u32| placed[tree as usize].root);
-                groups.push(Group { trees, roots, steps: placed[last as usize].depth });
+        for (tree, placed) in trees.iter().zip(&mut placed) {
+            let Some(n_complete) = n_complete(tree) else { continue };
+            placed.heap = Some(nodes.len() as u32);
+            nodes.push(Node::nothing());
+            let mut order = Vec::with_capacity(n_complete);
+            order.push(0_u32);
+            for next in 0..n_complete / 2 {
+                let at = order[next];
+                let (node, children) = match &tree.nodes()[at as usize].split {
+                    // A leaf above the last level becomes a question that has one answer.
+                    None => (Node::nothing(), [at; 2]),
+                    Some(split) => {
+                        let (key, slot) = (keys.threshold(split), keys.slot(split));
+                        (Node { key, ask: A::new(slot, 0) }, [split.left, split.right])
+                    }
+                };
+                nodes.push(node);
+                order.extend(children);
             }
+            let leaves = &order[n_complete / 2..];
+            values.extend(leaves.iter().map(|&leaf| tree.nodes()[leaf as usize].value));
         }
-        Nodes { nodes, values, trees: placed, groups }
+        let even = placed.windows(2).all(|two| two[0].depth == two[1].depth);
+        let chunk = if even { EVEN_CHUNK } else { CHUNK };
+        let (groups, lanes) = groups(&placed, chunk);
+        Nodes { nodes, values, trees: placed, chunk, groups, lanes }
     }
 
     pub(super) fn sum(
@@ -215,18 +238,18 @@ impl<K: Key, A: Ask> Nodes<K, A> {
                 let (groups, _) = sums.as_chunks_mut::<ROWS>();
                 for &tree in &self.trees {
                     let lines = lines.as_chunks().0;
-                    match (tree.complete, tree.depth) {
-                        (true, 3) => self.add_complete::<8, WIDTH>(tree, lines, precision, groups),
-                        (true, 4) => self.add_complete::<16, WIDTH>(tree, lines, precision, groups),
-                        (true, 5) => self.add_complete::<32, WIDTH>(tree, lines, precision, groups),
-                        (true, 6) => self.add_complete::<64, WIDTH>(tree, lines, precision, groups),
-                        (true, 7) => {
-                            self.add_complete::<128, WIDTH>(tree, lines, precision, groups)
+                    match (tree.heap, tree.depth) {
+                        (Some(h), 3) => self.add_complete::<8, WIDTH>(h, lines, precision, groups),
+                        (Some(h), 4) => self.add_complete::<16, WIDTH>(h, lines, precision, groups),
+                        (Some(h), 5) => self.add_complete::<32, WIDTH>(h, lines, precision, groups),
+                        (Some(h), 6) => self.add_complete::<64, WIDTH>(h, lines, precision, groups),
+                        (Some(h), 7) => {
+                            self.add_complete::<128, WIDTH>(h, lines, precision, groups)
                         }
-                        (true, _) => {
-                            self.add_complete::<256, WIDTH>(tree, lines, precision, groups)
+                        (Some(h), _) => {
+                            self.add_complete::<256, WIDTH>(h, lines, precision, groups)
                         }
-                        (false, _) => self.add_tree(tree, lines, precision, groups),
+                        (None, _) => self.add_tree(tree, lines, precision, groups),
                     }
                 }
             }
@@ -243,19 +266,18 @@ impl<K: Key, A: Ask> Nodes<K, A> {
     fn walk_trees<L: Line<K> + ?Sized>(&self, line: &L, start: f64, precision: Precision) -> f64 {
         let (nodes, values) = (&self.nodes[..], &self.values[..]);
         let mut groups = self.groups.iter();
-        let mut sum = start;
-        for (c, chunk) in self.trees.chunks(CHUNK).enumerate() {
-            let mut leaves = [0.0; CHUNK];
-            for group in groups.by_ref().take(chunk.len().div_ceil(TREES)) {
-                let mut at = group.roots;
+        let (mut sum, mut leaves) = (start, [0.0; CHUNK]);
+        for chunk in self.lanes.chunks(self.chunk) {
+            let groups = groups.by_ref().take(chunk.len().div_ceil(TREES));
+            for (group, leaves) in groups.zip(leaves.as_chunks_mut::<TREES>().0) {
+                let mut at = group.roots.map(|root| root as usize);
                 for _ in 0..group.steps {
                     at.iter_mut().for_each(|at| *at = step(nodes, line, *at));
                 }
-                for (tree, at) in group.trees.iter().zip(at) {
-                    leaves[*tree as usize - c * CHUNK] = values[at as usize];
-                }
+                *leaves = at.map(|at| values[at]);
             }
-            sum = leaves[..chunk.len()].iter().fold(sum, |sum, &leaf| precision.add(sum, leaf));
+            let in_order = chunk.iter().map(|lane| leaves[usize::from(*lane) % CHUNK]);
+            sum = in_order.fold(sum, |sum, leaf| precision.add(sum, leaf));
         }
         sum
     }
@@ -270,29 +292,27 @@ impl<K: Key, A: Ask> Nodes<K, A> {
     ) {
         let (nodes, values) = (&self.nodes[..], &self.values[..]);
         for (sums, lines) in sums.iter_mut().zip(lines) {
-            let mut at = [tree.root; ROWS];
+            let mut at = [tree.root as usize; ROWS];
             for _ in 0..tree.depth {
                 at.iter_mut().zip(lines).for_each(|(at, line)| *at = step(nodes, line, *at));
             }
             for (sum, at) in sums.iter_mut().zip(at) {
-                *sum = precision.add(*sum, values[at as usize]);
+                *sum = precision.add(*sum, values[at]);
             }
         }
     }
 
-    /// The same through a complete tree of `N` nodes above its leaves, the one of no meaning before its root included: counted
-    /// from there, the children of `at` are `2 * at` and the next, and no index needs a check.
+    /// The same through the heap of a complete tree with `N` leaves: the children of `at` are `2 * at` and the next,
+    /// and no index needs a check.
     fn add_complete<const N: usize, const WIDTH: usize>(
         &self,
-        tree: Placed,
+        heap: u32,
         lines: &[[[K; WIDTH]; ROWS]],
         precision: Precision,
         sums: &mut [[f64; ROWS]],
     ) {
-        let before = tree.root as usize - 1;
-        let (asked, _) = self.nodes[before..].split_first_chunk::<N>().expect("it is complete");
-        let values = &self.values[before + N..];
-        let (values, _) = values.split_first_chunk::<N>().expect("it is complete");
+        let (asked, _) = self.nodes[heap as usize..].split_first_chunk::<N>().expect("a heap");
+        let (values, _) = self.values[heap as usize..].split_first_chunk::<N>().expect("a heap");
         for (sums, lines) in sums.iter_mut().zip(lines) {
             let mut at = [1_u32; ROWS];
             for _ in 0..N.ilog2() {
@@ -308,25 +328,69 @@ impl<K: Key, A: Ask> Nodes<K, A> {
     }
 }
 
+/// Trees in lock step, chunk by chunk from shallow to deep; of each tree its place within its chunk's groups.
+fn groups(trees: &[Placed], chunk: usize) -> (Vec<Group>, Vec<u8>) {
+    let mut groups = Vec::with_capacity(trees.len().div_ceil(TREES));
+    let mut lanes = vec![0; trees.len()];
+    for (trees, lanes) in trees.chunks(chunk).zip(lanes.chunks_mut(chunk)) {
+        let mut by_depth: Vec<usize> = (0..trees.len()).collect();
+        by_depth.sort_by_key(|&tree| trees[tree].depth);
+        by_depth.iter().zip(0..).for_each(|(&tree, lane)| lanes[tree] = lane);
+        for group in by_depth.chunks(TREES) {
+            // A short last group walks its last tree more than once.
+            let last = group[group.len() - 1];
+            let roots = std::array::from_fn(|lane| trees[*group.get(lane).unwrap_or(&last)].root);
+            groups.push(Group { roots, steps: trees[last].depth });
+        }
+    }
+    (groups, lanes)
+}
+
 /// Where a row goes from `at`.
 #[inline]
-fn step<K: Key, A: Ask, L: Line<K> + ?Sized>(nodes: &[Node<K, A>], line: &L, at: u32) -> u32 {
-    let node = nodes[at as usize];
-    let right = line.key(node.ask.slot()) > node.key;
-    (node.ask.left() + usize::from(right)) as u32
+fn step<K: Key, A: Ask, L: Line<K> + ?Sized>(nodes: &[Node<K, A>], line: &L, at: usize) -> usize {
+    let node = nodes[at];
+    node.ask.left() + usize::from(line.key(node.ask.slot()) > node.key)
 }
 
-/// Nodes of all trees, behind the one of no meaning.
+/// Where a tree's nodes stand, counted from its root, which stands `start` nodes behind the start of a cache line of `line`
+/// nodes; and how many places that takes. Siblings are side by side, in a tree of more than a line always on one line.
+fn places(tree: &Tree, line: usize, start: usize) -> (Vec<u32>, usize) {
+    let mut places = vec![0; tree.nodes().len()];
+    let gap = tree.nodes().len() > line && start.is_multiple_of(2);
+    let mut next = 1 + usize::from(gap);
+    // Nodes whose children have no place yet: those on the line that is being filled, and all others.
+    let (mut here, mut later) = (VecDeque::from([0]), VecDeque::new());
+    loop {
+        if (start + next).is_multiple_of(line) {
+            later.extend(here.drain(..));
+        }
+        let Some(parent) = here.pop_front().or_else(|| later.pop_front()) else {
+            return (places, next);
+        };
+        if let Some(split) = &tree.nodes()[parent as usize].split {
+            for child in [split.left, split.right] {
+                places[child as usize] = next as u32;
+                here.push_back(child);
+                next += 1;
+            }
+        }
+    }
+}
+
+/// Most nodes that all trees take.
 fn n_nodes(trees: &[Tree]) -> usize {
-    1 + trees.iter().map(n_placed).sum::<usize>()
+    trees.iter().map(n_placed).sum()
 }
 
-/// As many nodes as a tree is given. Trees of 3 to 8 levels that are complete but for a fifth of their nodes are made so.
+/// Most nodes that a tree takes: its own, one of no meaning in a tree that is longer than a cache line, and those of its heap
+/// if it is [complete](n_complete).
 pub(in crate::model::tree) fn n_placed(tree: &Tree) -> usize {
-    n_complete(tree).unwrap_or(tree.nodes().len())
+    let n_free = usize::from(tree.nodes().len() > CACHE_LINE / size_of::<Node<u64, u64>>());
+    tree.nodes().len() + n_free + n_complete(tree).map_or(0, |n_nodes| n_nodes / 2 + 1)
 }
 
-/// Nodes of the complete tree that a tree is made, if it is.
+/// Nodes of the complete tree that a tree is made, if it is: one of 3 to 8 levels that lacks at most a fifth of them.
 fn n_complete(tree: &Tree) -> Option<usize> {
     let (n_nodes, depth) = (tree.nodes().len(), tree.depth());
     let n_complete = (2_usize << depth.min(8)) - 1;
