@@ -124,6 +124,7 @@ impl Backlog {
         self.stats.failed += 1;
         self.failures += 1;
         item.attempts += 1;
+        // Monotonic, not the host's clock: it says when to try again and stands in nothing that is sent.
         let now = Instant::now();
         if self.failures >= config.breaker_failures {
             self.paused_until = Some(now + config.breaker_pause);

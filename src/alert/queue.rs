@@ -118,7 +118,7 @@ impl QueuedSink {
         let mut state = self.shared.state();
         state.closing = true;
         self.shared.changed.notify_all();
-        let until = Instant::now() + patience;
+        let until = Instant::now() + patience; // a real wait for a real thread, so no host's clock
         while !state.is_empty() && !state.off {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -90,7 +90,7 @@ impl Edge {
         self: Arc<Self>,
         work: impl FnOnce(&Edge) -> Told<T> + Send + 'static,
     ) -> Told<T> {
-        let deadline = Instant::now() + self.config.work_timeout;
+        let deadline = Instant::now() + self.config.work_timeout; // of somebody who waits for an answer
         let late = |_| Refusal::plain(Code::TimedOut);
         let turn = match self.turns.clone().try_acquire_owned() {
             Ok(turn) => turn,

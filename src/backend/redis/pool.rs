@@ -111,7 +111,7 @@ impl Shared {
     /// A connection that counts as in use: an idle one, or a new one while there may be more.
     fn connect(&self) -> RedisResult<Connection> {
         let timeout = self.server.config.response_timeout;
-        let until = Instant::now() + timeout;
+        let until = Instant::now() + timeout; // of a server that answers in real time, so no host's clock
         let mut connections = self.connections();
         loop {
             if let Some((mut connection, since)) = connections.idle.pop() {

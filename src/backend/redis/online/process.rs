@@ -118,6 +118,7 @@ impl<E> Process<E> {
         self.line().alone_until = None;
     }
 
+    /// For a pause of real time, whatever the events' own: it is the server that has to come back.
     fn leave_alone(&self) {
         self.line().alone_until = Some(Instant::now() + self.config.pause);
     }
