@@ -2,6 +2,7 @@
 
 mod boosting;
 mod bytes;
+mod cache_line;
 mod config;
 mod decision_tree;
 mod ensemble;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::model::tree::cache_line::{CACHE_LINE, n_before_line};
 use crate::model::tree::grow::histogram::MAX_ROWS;
 use crate::model::tree::grow::split::LeftBins;
 use crate::model::tree::node::{CategorySet, Question};
@@ -55,9 +56,8 @@ struct Lines {
 
 impl Lines {
     fn zeros(n_words: usize) -> Self {
-        const CACHE_LINE: usize = 64;
         let mut words = vec![0; n_words + CACHE_LINE / size_of::<u64>()];
-        let start = words.as_ptr().align_offset(CACHE_LINE).min(words.len() - n_words);
+        let start = n_before_line(words.as_ptr(), words.len() - n_words);
         words.truncate(start + n_words);
         Lines { words, start }
     }

@@ -18,7 +18,7 @@ pub(super) mod memory {
     pub(in crate::model::tree) use crate::model::tree::layout::nodes::n_placed;
     use crate::model::tree::layout::nodes::{Group, Node, Placed, TREES};
 
-    /// Of a tree: where it stands, its share of a group and its lane there. Numbering a chunk takes no more than its groups.
+    /// Of a tree: where it stands, its share of a group and its lane there. (Numbering a chunk takes a kilobyte for a while.)
     pub(in crate::model::tree) const TREE: usize =
         size_of::<Placed>() + size_of::<Group>().div_ceil(TREES) + 1;
     /// Of a node: where it looks and leads, and what it adds.

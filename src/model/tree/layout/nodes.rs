@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use crate::model::tree::cache_line::{CACHE_LINE, n_before_line};
 use crate::model::tree::ensemble::Precision;
 use crate::model::tree::layout::keys::{Key, KeyPlan, Line, at_least};
 use crate::model::tree::node::Tree;
@@ -24,8 +25,6 @@ const ROWS: usize = 16;
 const CHUNK: usize = 128;
 /// As many where all have one depth and so need not be sorted: adding some up then takes no time beside the next ones' ways.
 const EVEN_CHUNK: usize = 2 * TREES;
-/// Bytes of a cache line.
-const CACHE_LINE: usize = 64;
 /// Keys of rows that go through a tree before the next tree's turn: they and the tree's nodes stay in the nearest cache.
 const BLOCK_KEYS: usize = 1 << 12;
 /// Most rows of which that is true, which spares the nodes of small trees no further way.
@@ -51,6 +50,7 @@ pub(super) struct Nodes<K, A> {
 pub(super) struct Placed {
     root: u32,
     depth: u32,
+    /// Where its heap starts, if it has one.
     heap: Option<u32>,
 }
 
@@ -128,7 +128,7 @@ impl<K: Key, A: Ask> Nodes<K, A> {
 
     /// Whether nodes of this kind can tell as many slots and nodes apart.
     pub(super) fn have_room(trees: &[Tree], keys: &KeyPlan) -> bool {
-        keys.n_keys <= A::SLOTS && n_nodes(trees) + CACHE_LINE <= A::NODES
+        keys.n_keys <= A::SLOTS && n_nodes(trees) + Self::LINE <= A::NODES
     }
 
     pub(super) fn new(trees: &[Tree], keys: &KeyPlan) -> Self {
@@ -136,8 +136,7 @@ impl<K: Key, A: Ask> Nodes<K, A> {
         let most_before = if n_nodes > Self::LINE { Self::LINE } else { 0 };
         let mut nodes: Vec<Node<K, A>> = Vec::with_capacity(most_before + n_nodes);
         let mut values = Vec::with_capacity(nodes.capacity());
-        // Nodes until a cache line starts; memory that has no such place is fine too.
-        let n_before = most_before.min(nodes.as_ptr().align_offset(CACHE_LINE));
+        let n_before = n_before_line(nodes.as_ptr(), most_before);
         nodes.resize(n_before, Node::nothing());
         values.resize(n_before, f64::NAN);
         let mut placed = Vec::with_capacity(trees.len());
