@@ -1,5 +1,7 @@
 //! Columns as small numbers: what training looks at instead of values.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -28,7 +30,7 @@ pub enum Binning {
 const SAMPLE: usize = 200_000;
 /// Where the tail begins that [`Binning::TailAware`] looks into.
 const TAIL: f64 = 0.98;
-/// Features side by side in one word of a line.
+/// Most features side by side in one word of a line.
 pub(crate) const GROUP: usize = 8;
 /// Most bins, the one for missing values included, that a byte can tell apart.
 const BYTE_BINS: usize = 256;
@@ -216,21 +218,27 @@ fn equal_frequency(counts: &[u32], max_bins: usize) -> Vec<usize> {
         return (0..counts.len().saturating_sub(1)).collect();
     }
     let mut ends = Vec::with_capacity(max_bins);
-    let mut rows: f64 = counts.iter().map(|&n| f64::from(n)).sum();
+    let mut rows: u64 = counts.iter().map(|&n| u64::from(n)).sum();
     let mut bins = max_bins;
-    let mut held = 0.0;
+    let mut held = 0;
+    // Rows of a bin, and of half a one, rounded up.
+    let sizes = |rows: u64, bins: usize| {
+        let size = rows as f64 / bins as f64;
+        (size.ceil() as u64, (size / 2.0).ceil() as u64)
+    };
+    let (mut size, mut half) = sizes(rows, bins);
     for i in 0..counts.len() - 1 {
         if bins <= 1 {
             break;
         }
-        held += f64::from(counts[i]);
-        let size = rows / bins as f64;
+        held += u64::from(counts[i]);
         // A value that fills a bin by itself gets one by itself.
-        if held >= size || (f64::from(counts[i + 1]) >= size && held >= size / 2.0) {
+        if held >= size || (u64::from(counts[i + 1]) >= size && held >= half) {
             ends.push(i);
             rows -= held;
             bins -= 1;
-            held = 0.0;
+            held = 0;
+            (size, half) = sizes(rows, bins);
         }
     }
     ends
@@ -268,17 +276,32 @@ impl Binned {
         };
         let positions: Vec<usize> = (0..n_features).collect();
         let rows = data.rows();
-        let features = parallel::map(&positions, |&feature| {
-            let values = sample.iter().map(|row| rows[row * n_features + feature]);
-            let sorted = sorted(values);
-            let max_bins = if binning == Binning::Exact { MAX_BINS } else { max_bins };
-            match data.schema().kinds()[feature].categories() {
-                Some(_) => FeatureBins::of_categories(&sorted, max_bins),
-                None => FeatureBins::of_numbers(&sorted, max_bins, binning),
+        let max_bins = if binning == Binning::Exact { MAX_BINS } else { max_bins };
+        // Neighbours share the memory that is read; every thread has its part.
+        let n_together = (n_features / (2 * parallel::n_threads())).clamp(1, GROUP);
+        let together: Vec<&[usize]> = positions.chunks(n_together).collect();
+        let features = parallel::map(&together, |positions| -> Vec<FeatureBins> {
+            let mut columns = vec![Vec::with_capacity(sample.len()); positions.len()];
+            for row in &sample {
+                let values = &rows[row * n_features + positions[0]..][..positions.len()];
+                columns.iter_mut().zip(values).for_each(|(column, value)| column.push(*value));
             }
+            let bins = columns.into_iter().zip(*positions).map(|(column, &feature)| {
+                let sorted = sorted(column);
+                match data.schema().kinds()[feature].categories() {
+                    Some(_) => FeatureBins::of_categories(&sorted, max_bins),
+                    None => FeatureBins::of_numbers(&sorted, max_bins, binning),
+                }
+            });
+            bins.collect()
         });
+        let features = features.concat();
         let most = features.iter().map(|f| f.n_values() + 1).max().unwrap_or(1);
-        let n_groups = n_features.div_ceil(GROUP);
+        // Two threads take as many each.
+        let n_groups = match n_features.div_ceil(GROUP) {
+            1 => 1,
+            n => n.next_multiple_of(2),
+        };
         if most > BYTE_BINS {
             let columns = parallel::map(&positions, |&feature| {
                 let bins = &features[feature];
@@ -289,8 +312,10 @@ impl Binned {
         }
         let lines = lines(rows, &features, n_groups);
         let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
-            let (word, shift) = (feature / GROUP, 8 * (feature % GROUP));
-            let words = lines.words().iter().skip(word).step_by(n_groups);
+            let group = (0..n_groups).rfind(|&g| first_of(g, n_groups, n_features) <= feature);
+            let group = group.expect("the first group begins with the first feature");
+            let shift = 8 * (feature - first_of(group, n_groups, n_features));
+            let words = lines.words().iter().skip(group).step_by(n_groups);
             words.map(|word| (word >> shift) as u8).collect()
         }));
         Ok(Binned { features, columns, lines, n_groups })
@@ -302,17 +327,29 @@ impl Binned {
         self
     }
 
-    /// Row after row, eight features in a word; empty where bins take two bytes.
+    /// The features of some groups.
+    pub(crate) fn of_groups(&self, groups: &Range<usize>) -> Range<usize> {
+        let (n_groups, n_features) = (self.n_groups, self.features.len());
+        first_of(groups.start, n_groups, n_features)..first_of(groups.end, n_groups, n_features)
+    }
+
+    /// Row after row, a group of up to eight features in a word; empty where bins take two bytes.
     pub(crate) fn lines(&self) -> &[u64] {
         self.lines.words()
     }
 }
 
+/// The first feature of a group, of which all have about as many.
+fn first_of(group: usize, n_groups: usize, n_features: usize) -> usize {
+    group * n_features / n_groups
+}
+
 /// The values that are not missing, ascending.
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+fn sorted(values: Vec<f64>) -> Vec<f64> {
     // As integers in the order of the values, which sort faster; 0.0 takes the sign off zero.
     let flip = |bits: u64| bits ^ (((bits as i64) >> 63) as u64 >> 1);
     let mut keys: Vec<i64> = values
+        .into_iter()
         .filter(|value| !value.is_nan())
         .map(|value| flip((value + 0.0).to_bits()) as i64)
         .collect();
@@ -325,31 +362,33 @@ type GroupCuts = [[f64; BYTE_BINS]; GROUP];
 
 fn lines(rows: &[f64], features: &[FeatureBins], n_groups: usize) -> Lines {
     let n_features = features.len();
-    let cuts: Vec<GroupCuts> = features
-        .chunks(GROUP)
+    let groups: Vec<(usize, &[FeatureBins], GroupCuts)> = (0..n_groups)
         .map(|group| {
-            std::array::from_fn(|lane| {
-                let cuts = match group.get(lane) {
+            let [first, end] = [group, group + 1].map(|g| first_of(g, n_groups, n_features));
+            let features = &features[first..end];
+            let cuts = std::array::from_fn(|lane| {
+                let cuts = match features.get(lane) {
                     Some(FeatureBins::Cuts(cuts)) => &cuts[..],
                     _ => &[],
                 };
                 std::array::from_fn(|i| cuts.get(i).copied().unwrap_or(f64::INFINITY))
-            })
+            });
+            (first, features, cuts)
         })
         .collect();
     let mut lines = Lines::zeros(rows.len() / n_features * n_groups);
     let blocks =
         lines.words_mut().chunks_mut(ROWS * n_groups).zip(rows.chunks(ROWS * n_features)).collect();
     parallel::for_each(blocks, |(lines, rows): (&mut [u64], &[f64])| {
-        for (g, (cuts, features)) in cuts.iter().zip(features.chunks(GROUP)).enumerate() {
+        for (g, (first, features, cuts)) in groups.iter().enumerate() {
             let lines = lines.chunks_exact_mut(n_groups);
             for (line, row) in lines.zip(rows.chunks_exact(n_features)) {
-                let row = &row[g * GROUP..][..features.len()];
+                let row = &row[*first..][..features.len()];
                 line[g] =
                     row.iter().zip(cuts).enumerate().fold(0, |word, (lane, (value, cuts))| {
                         word | (search(cuts, *value) as u64) << (8 * lane)
                     });
-                for (lane, (value, bins)) in row.iter().zip(features).enumerate() {
+                for (lane, (value, bins)) in row.iter().zip(*features).enumerate() {
                     // Both stand at 0 so far.
                     if value.is_nan() || matches!(bins, FeatureBins::Codes(_)) {
                         line[g] |= (bins.bin(*value) as u64) << (8 * lane);

@@ -183,8 +183,10 @@ pub(crate) fn offsets(data: &Binned) -> Vec<usize> {
 
 /// Rows after which scratch memory is emptied into sums, before a field could run over.
 const CHUNK: usize = 1 << 13;
-/// Rows that are added up group by group: their lines, those of the next ones and a group's bins share the nearest cache.
-const BLOCK: usize = 1 << 10;
+/// Rows that are copied into the nearest cache, and added up there group by group.
+const BLOCK: usize = 1 << 9;
+/// Groups that are copied together.
+const GROUPS: usize = 4;
 
 /// The bins of eight features in scratch memory.
 pub(crate) type GroupBins<C> = [Bins<C>; GROUP];
@@ -201,10 +203,10 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
     scratch: &mut Vec<GroupBins<C>>,
     out: &mut [Sum],
 ) {
-    let lines = data.lines();
+    let (lines, n_groups) = (data.lines(), data.n_groups);
     let fetch = |row: &u32| {
         if PREFETCH {
-            prefetch(lines, *row as usize * data.n_groups + groups.start);
+            prefetch(lines, *row as usize * n_groups + groups.start);
             prefetch(cells, *row as usize);
         }
     };
@@ -213,7 +215,8 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
         out.fill(Sum::default());
     }
     let mut block_cells = [C::default(); BLOCK];
-    let (mut n_done, start) = (0, offsets[groups.start * GROUP]);
+    let mut block_words = [[0; BLOCK]; GROUPS];
+    let (mut n_done, start) = (0, offsets[data.of_groups(&groups).start]);
     rows.iter().take(BLOCK).for_each(fetch);
     for chunk in rows.chunks(CHUNK) {
         for block in chunk.chunks(BLOCK) {
@@ -225,52 +228,78 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
             }
             // With each group a share of the next block is asked for.
             let mut shares = next.chunks(next.len().div_ceil(groups.len()).max(1));
-            for (group, bins) in groups.clone().zip(&mut *scratch) {
-                let line = |row: u32| lines[row as usize * data.n_groups + group];
-                let share = shares.next().unwrap_or_default();
-                let step = groups.len();
-                // One copy per number of features, so that the inner loop has no end to check.
-                match data.features.len() - group * GROUP {
-                    1 => add_lanes::<C, 1>(block, cells_here, line, share, step, fetch, bins),
-                    2 => add_lanes::<C, 2>(block, cells_here, line, share, step, fetch, bins),
-                    3 => add_lanes::<C, 3>(block, cells_here, line, share, step, fetch, bins),
-                    4 => add_lanes::<C, 4>(block, cells_here, line, share, step, fetch, bins),
-                    5 => add_lanes::<C, 5>(block, cells_here, line, share, step, fetch, bins),
-                    6 => add_lanes::<C, 6>(block, cells_here, line, share, step, fetch, bins),
-                    7 => add_lanes::<C, 7>(block, cells_here, line, share, step, fetch, bins),
-                    _ => add_lanes::<C, 8>(block, cells_here, line, share, step, fetch, bins),
+            for (first, bins) in groups.clone().step_by(GROUPS).zip(scratch.chunks_mut(GROUPS)) {
+                let words = &mut block_words;
+                let n = GROUPS.min(groups.end - first);
+                match n {
+                    1 => copy::<1>(lines, n_groups, first, block, words),
+                    2 => copy::<2>(lines, n_groups, first, block, words),
+                    3 => copy::<3>(lines, n_groups, first, block, words),
+                    _ => copy::<4>(lines, n_groups, first, block, words),
+                }
+                for ((group, words), bins) in (first..first + n).zip(&*words).zip(bins) {
+                    let (words, cells) = (&words[..block.len()], &*cells_here);
+                    let share = shares.next().unwrap_or_default();
+                    // One copy per number of features, so that the inner loop has no end to check.
+                    match data.of_groups(&(group..group + 1)).len() {
+                        1 => add_lanes::<C, 1>(words, cells, share, fetch, bins),
+                        2 => add_lanes::<C, 2>(words, cells, share, fetch, bins),
+                        3 => add_lanes::<C, 3>(words, cells, share, fetch, bins),
+                        4 => add_lanes::<C, 4>(words, cells, share, fetch, bins),
+                        5 => add_lanes::<C, 5>(words, cells, share, fetch, bins),
+                        6 => add_lanes::<C, 6>(words, cells, share, fetch, bins),
+                        7 => add_lanes::<C, 7>(words, cells, share, fetch, bins),
+                        _ => add_lanes::<C, 8>(words, cells, share, fetch, bins),
+                    }
                 }
             }
         }
-        let features = groups.start * GROUP..data.features.len().min(groups.end * GROUP);
         let is_first = n_done == chunk.len();
-        for (bins, feature) in scratch.iter_mut().flatten().zip(features) {
-            let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];
-            for (out, bin) in out.iter_mut().zip(bins.iter_mut()) {
-                let sum = bin.sum();
-                *out = if is_first { sum } else { out.plus(sum) };
-                *bin = C::default();
+        for (group, bins) in groups.clone().zip(&mut *scratch) {
+            for (feature, bins) in data.of_groups(&(group..group + 1)).zip(bins) {
+                let out = &mut out[offsets[feature] - start..offsets[feature + 1] - start];
+                for (out, bin) in out.iter_mut().zip(bins.iter_mut()) {
+                    let sum = bin.sum();
+                    *out = if is_first { sum } else { out.plus(sum) };
+                    *bin = C::default();
+                }
             }
         }
     }
 }
 
-/// Adds the rows' cells to the bins of up to eight features: byte by byte of each row's word. Every `step` rows, one of
-/// `ahead` is fetched.
-fn add_lanes<C: Cell, const N: usize>(
+/// Copies the words of `N` groups from `first` on of some rows, group by group.
+#[inline]
+fn copy<const N: usize>(
+    lines: &[u64],
+    n_groups: usize,
+    first: usize,
     rows: &[u32],
+    to: &mut [[u64; BLOCK]; GROUPS],
+) {
+    for (i, &row) in rows.iter().enumerate() {
+        let words = &lines[row as usize * n_groups + first..][..N];
+        for (to, word) in to.iter_mut().zip(words) {
+            to[i % BLOCK] = *word;
+        }
+    }
+}
+
+/// Rows that are added up between two requests for lines of the next block.
+const STRIDE: usize = 16;
+
+/// Adds the rows' cells to the bins of up to eight features: byte by byte of each row's word. On the way `ahead` is fetched.
+fn add_lanes<C: Cell, const N: usize>(
+    words: &[u64],
     cells: &[C],
-    word: impl Fn(u32) -> u64,
     ahead: &[u32],
-    step: usize,
     fetch: impl Fn(&u32),
     bins: &mut GroupBins<C>,
 ) {
-    let mut ahead = ahead.iter();
-    for (rows, cells) in rows.chunks(step).zip(cells.chunks(step)) {
-        ahead.next().into_iter().for_each(&fetch);
-        for (&row, &cell) in rows.iter().zip(cells) {
-            let word = word(row);
+    let mut ahead = ahead.chunks((ahead.len() * STRIDE).div_ceil(words.len()).max(1));
+    for (words, cells) in words.chunks(STRIDE).zip(cells.chunks(STRIDE)) {
+        ahead.next().into_iter().flatten().for_each(&fetch);
+        for (&word, &cell) in words.iter().zip(cells) {
             for (lane, bins) in bins.iter_mut().take(N).enumerate() {
                 bins[(word >> (8 * lane)) as u8 as usize].add(cell);
             }
@@ -348,7 +377,7 @@ mod tests {
             let data = Binned::new(&data, Binning::Quantile, 255).unwrap();
             let offsets = offsets(&data);
             let groups = first_group.index(data.n_groups)..data.n_groups;
-            let features = groups.start * GROUP..n_features;
+            let features = data.of_groups(&groups);
             let start = offsets[features.start];
             let rows: Vec<u32> = (0..n as u32).step_by(step).collect();
             let cells: Vec<PackedCell> =

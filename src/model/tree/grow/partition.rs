@@ -4,8 +4,8 @@ use crate::model::tree::grow::binning::{Binned, Columns};
 use crate::model::tree::grow::split::{Cut, LeftBins};
 use crate::parallel;
 
-/// Rows that one thread divides at a time.
-const CHUNK: usize = 1 << 14;
+/// Fewest rows that one thread divides at a time.
+const CHUNK: usize = 1 << 12;
 /// Rows that are divided in the nearest cache before they are written out.
 const BLOCK: usize = 1 << 8;
 
@@ -54,17 +54,18 @@ fn divide_all(
         to_right.copy_from_slice(&right[..to_right.len()]);
         return n_left;
     }
-    let sides = left.chunks_mut(CHUNK).zip(right.chunks_mut(CHUNK));
+    let chunk = rows.len().div_ceil(4 * parallel::n_threads()).max(CHUNK);
+    let sides = left.chunks_mut(chunk).zip(right.chunks_mut(chunk));
     let mut chunks: Vec<_> =
-        rows.chunks(CHUNK).zip(sides).map(|(rows, (left, right))| (rows, left, right, 0)).collect();
+        rows.chunks(chunk).zip(sides).map(|(rows, (left, right))| (rows, left, right, 0)).collect();
     parallel::for_each(chunks.iter_mut().collect(), |(rows, left, right, n_left)| {
         *n_left = divide(rows, left, right, &goes_left);
     });
     let counts: Vec<(usize, usize)> =
         chunks.into_iter().map(|(rows, _, _, n_left)| (rows.len(), n_left)).collect();
     // Every chunk's left rows one behind the other, then every chunk's right rows.
-    let lefts = left.chunks(CHUNK).zip(&counts).map(|(left, (_, n))| &left[..*n]);
-    let rights = right.chunks(CHUNK).zip(&counts).map(|(right, (all, n))| &right[..all - n]);
+    let lefts = left.chunks(chunk).zip(&counts).map(|(left, (_, n))| &left[..*n]);
+    let rights = right.chunks(chunk).zip(&counts).map(|(right, (all, n))| &right[..all - n]);
     let sources: Vec<&[u32]> = lefts.chain(rights).collect();
     let n_left = counts.iter().map(|(_, n_left)| n_left).sum();
     let mut rest = rows;

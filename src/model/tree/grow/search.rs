@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::model::tree::grow::binning::{Binned, Columns, FeatureBins, GROUP};
+use crate::model::tree::grow::binning::{Binned, Columns, FeatureBins};
 use crate::model::tree::grow::histogram::{Cell, GroupBins, Sum, add_column, add_rows};
 use crate::model::tree::grow::leaf::Leaf;
 use crate::model::tree::grow::split::{Criterion, Cut, Limits, Node};
@@ -79,9 +79,10 @@ impl<C: Cell> Growing<'_, C> {
                 let buffer = &mut buffers.groups;
                 add_rows::<C, true>(data, offsets, groups, rows, cells, buffer, small);
             }
-            let start = offsets[groups.start * GROUP];
-            let in_group = |f: &u32| groups.contains(&(*f as usize / GROUP));
-            for feature in self.features.iter().filter(|f| in_group(f)).map(|&f| f as usize) {
+            let here = data.of_groups(groups);
+            let start = offsets[here.start];
+            let features = self.features.iter().map(|&feature| feature as usize);
+            for feature in features.filter(|feature| here.contains(feature)) {
                 let bins = offsets[feature] - start..offsets[feature + 1] - start;
                 let small = &small[bins.clone()];
                 let large = large.get_mut(bins).unwrap_or_default();
@@ -310,7 +311,8 @@ struct GroupTask<'a> {
 
 /// Which bins of a histogram are those of some groups.
 fn bins_of(data: &Binned, offsets: &[usize], groups: &Range<usize>) -> Range<usize> {
-    offsets[groups.start * GROUP]..offsets[(groups.end * GROUP).min(data.features.len())]
+    let features = data.of_groups(groups);
+    offsets[features.start]..offsets[features.end]
 }
 
 /// The first of equal ones stays, so that ties go to the feature that was looked at first.

@@ -117,7 +117,10 @@ impl Newton {
     }
 
     fn derivatives(&self, sum: Sum) -> (f64, f64) {
-        (sum.first() as f64 * self.first_unit, sum.second() as f64 * self.second_unit)
+        // 2⁵² and a number below it hold the number in their low bits: one step where a conversion takes several.
+        const WHOLE: f64 = (1_u64 << 52) as f64;
+        let second = f64::from_bits(sum.second() | WHOLE.to_bits()) - WHOLE;
+        (sum.first() as f64 * self.first_unit, second * self.second_unit)
     }
 }
 
@@ -302,10 +305,11 @@ impl Node<'_> {
             for (i, lefts) in allowed.chunks(BLOCK).enumerate() {
                 let block_scores = &mut block_scores[..lefts.len()];
                 scores(lefts, missing, block_scores);
-                for (j, &score) in block_scores.iter().enumerate() {
-                    if score > best.score {
-                        *best = Found { score, at: first + i * BLOCK + j };
-                    }
+                let score = largest(block_scores);
+                if score > best.score {
+                    let j = block_scores.iter().position(|&other| other == score);
+                    let at = first + i * BLOCK + j.expect("it is one of them");
+                    *best = Found { score, at };
                 }
             }
         }
@@ -321,6 +325,17 @@ impl Node<'_> {
         let missing_left = if self.missing.rows() > 0 { is_left } else { most_left };
         Some(Cut { gain: score, feature, bins: LeftBins::UpTo(below, above), missing_left, left })
     }
+}
+
+/// The largest number, if there is any above −∞; eight ways at once.
+fn largest(scores: &[f64]) -> f64 {
+    let higher = |a: f64, b: f64| if b > a { b } else { a };
+    let (eights, rest) = scores.as_chunks::<8>();
+    let mut most = [f64::NEG_INFINITY; 8];
+    for eight in eights {
+        most.iter_mut().zip(eight).for_each(|(most, &score)| *most = higher(*most, score));
+    }
+    most.into_iter().chain(rest.iter().copied()).fold(f64::NEG_INFINITY, higher)
 }
 
 /// The best cut so far with what is missing on one side.
