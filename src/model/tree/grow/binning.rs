@@ -28,6 +28,8 @@ pub enum Binning {
 
 /// Rows that cuts are made from; where there are more, as many evenly spaced ones.
 const SAMPLE: usize = 200_000;
+/// Features whose values are copied out of the rows together.
+const TOGETHER: usize = 4;
 /// Where the tail begins that [`Binning::TailAware`] looks into.
 const TAIL: f64 = 0.98;
 /// Most features side by side in one word of a line.
@@ -277,8 +279,8 @@ impl Binned {
         let positions: Vec<usize> = (0..n_features).collect();
         let rows = data.rows();
         let max_bins = if binning == Binning::Exact { MAX_BINS } else { max_bins };
-        // Neighbours share the memory that is read; every thread has its part.
-        let n_together = (n_features / (2 * parallel::n_threads())).clamp(1, GROUP);
+        // Neighbours stand in the same cache lines: a few are read together, where their copies are small.
+        let n_together = if sample.len() > SAMPLE { 1 } else { TOGETHER };
         let together: Vec<&[usize]> = positions.chunks(n_together).collect();
         let features = parallel::map(&together, |positions| -> Vec<FeatureBins> {
             let mut columns = vec![Vec::with_capacity(sample.len()); positions.len()];
@@ -297,7 +299,7 @@ impl Binned {
         });
         let features = features.concat();
         let most = features.iter().map(|f| f.n_values() + 1).max().unwrap_or(1);
-        // Two threads take as many each.
+        // An even number, so that two threads take as many each.
         let n_groups = match n_features.div_ceil(GROUP) {
             1 => 1,
             n => n.next_multiple_of(2),
@@ -312,8 +314,7 @@ impl Binned {
         }
         let lines = lines(rows, &features, n_groups);
         let columns = Columns::Bytes(parallel::map(&positions, |&feature| {
-            let group = (0..n_groups).rfind(|&g| first_of(g, n_groups, n_features) <= feature);
-            let group = group.expect("the first group begins with the first feature");
+            let group = ((feature + 1) * n_groups - 1) / n_features;
             let shift = 8 * (feature - first_of(group, n_groups, n_features));
             let words = lines.words().iter().skip(group).step_by(n_groups);
             words.map(|word| (word >> shift) as u8).collect()
@@ -339,7 +340,7 @@ impl Binned {
     }
 }
 
-/// The first feature of a group, of which all have about as many.
+/// The first feature of a group; groups differ by one feature at most.
 fn first_of(group: usize, n_groups: usize, n_features: usize) -> usize {
     group * n_features / n_groups
 }
