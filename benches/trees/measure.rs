@@ -58,7 +58,7 @@ fn memory(key: &str) -> f64 {
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
 }
 
 /// Fits the training rows, scores the test rows into `scores`, prints one line of JSON.
