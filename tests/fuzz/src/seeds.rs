@@ -206,11 +206,11 @@ pub fn texts() -> Vec<Vec<u8>> {
     let run = serde_json::to_string(&RunEntry::new(run.record)).unwrap();
     let registry = ModelRegistry::in_memory();
     let version = registry.register(&first_artifact(), Timestamp::default()).unwrap();
-    let log = std::env::temp_dir().join(format!("riskcycle-seeds-{}", std::process::id()));
-    let log = DirectoryRegistryLog::open(log).unwrap();
+    let folder = std::env::temp_dir().join(format!("riskcycle-seeds-{}", std::process::id()));
+    let log = DirectoryRegistryLog::open(&folder).unwrap();
     log.append(&registry.audit()[0]).unwrap();
     let entry = std::fs::read(log.path(version.revision)).unwrap();
-    std::fs::remove_file(log.path(version.revision)).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
     vec![
         behind(4, &entry),
         behind(0, events),

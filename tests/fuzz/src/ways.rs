@@ -283,12 +283,14 @@ pub fn text(bytes: &[u8]) {
             }
         }
         _ => {
-            static LOG: LazyLock<DirectoryRegistryLog> =
-                LazyLock::new(|| DirectoryRegistryLog::open(FILE.with_extension("log")).unwrap());
-            std::fs::write(LOG.path(1), bytes).unwrap();
-            let _ = LOG.read(0, 2);
+            let folder = FILE.with_extension("log");
+            let log = DirectoryRegistryLog::open(&folder).unwrap();
+            std::fs::write(log.path(1), bytes).unwrap();
+            let _ = log.read(0, 2);
+            std::fs::remove_dir_all(folder).unwrap();
         }
     });
+    std::fs::remove_file(&*FILE).unwrap();
     assert!(peak <= limit, "a text of {} bytes took {peak} bytes of memory at once", bytes.len());
 }
 
