@@ -156,6 +156,7 @@ impl Shared {
     fn free(&self, connection: Option<Connection>) {
         let mut connections = self.connections();
         match connection {
+            // Since when it is idle tells whether the server may have closed it: real time again.
             Some(connection) => connections.idle.push((connection, Instant::now())),
             None => connections.n_open -= 1,
         }

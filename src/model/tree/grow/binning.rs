@@ -283,7 +283,8 @@ impl Binned {
         let n_together = if sample.len() > SAMPLE { 1 } else { TOGETHER };
         let together: Vec<&[usize]> = positions.chunks(n_together).collect();
         let features = parallel::map(&together, |positions| -> Vec<FeatureBins> {
-            let mut columns = vec![Vec::with_capacity(sample.len()); positions.len()];
+            let mut columns: Vec<Vec<f64>> =
+                positions.iter().map(|_| Vec::with_capacity(sample.len())).collect();
             for row in &sample {
                 let values = &rows[row * n_features + positions[0]..][..positions.len()];
                 columns.iter_mut().zip(values).for_each(|(column, value)| column.push(*value));
@@ -477,6 +478,29 @@ mod tests {
             let bins = FeatureBins::of_numbers(&values, 64, binning);
             assert!(bins.n_values() >= 62, "{binning:?} {}", bins.n_values());
             assert_eq!((bins.bin(0.0), bins.bin(9_000.0)), (0, 1));
+        }
+    }
+
+    #[test]
+    fn every_feature_finds_its_own_bins_however_many_there_are() {
+        for n_features in [1, 7, 8, 9, 16, 17, 25, 33, 41, 64, 65] {
+            let value = |i: usize| if i % 11 == 5 { f64::NAN } else { (i as f64 * 0.618).fract() };
+            let values: Vec<f64> = (0..300 * n_features).map(value).collect();
+            let rows = ndarray::Array2::from_shape_vec((300, n_features), values).unwrap();
+            let names = (0..n_features).map(|i| format!("x{i}"));
+            let schema = crate::schema::FeatureSchema::new(names).unwrap();
+            let data = Dataset::new(schema, rows, (0..300).map(|i| i % 3 == 0).collect()).unwrap();
+            let binned = Binned::new(&data, Binning::Quantile, 100).unwrap();
+            for (row, values) in data.rows().chunks(n_features).enumerate() {
+                for (feature, &value) in values.iter().enumerate() {
+                    let bin = binned.features[feature].bin(value);
+                    assert_eq!(binned.columns.bin(feature, row), bin, "{feature} of {n_features}");
+                }
+            }
+            let sizes =
+                (0..binned.n_groups).map(|group| binned.of_groups(&(group..group + 1)).len());
+            assert!(sizes.clone().all(|n| (1..=GROUP).contains(&n)));
+            assert_eq!(sizes.sum::<usize>(), n_features);
         }
     }
 

@@ -186,12 +186,14 @@ const CHUNK: usize = 1 << 13;
 /// Rows that are copied into the nearest cache, and added up there group by group.
 const BLOCK: usize = 1 << 9;
 /// Groups that are copied together.
-const GROUPS: usize = 4;
+const COPIED: usize = 4;
+/// Rows that are added up between two requests for lines of the next block.
+const STRIDE: usize = 16;
 
-/// The bins of eight features in scratch memory.
+/// The bins of a group's features in scratch memory.
 pub(crate) type GroupBins<C> = [Bins<C>; GROUP];
 
-/// Adds up the histograms of the features of some groups of eight; `out` begins with the first group's first bin, whatever
+/// Adds up the histograms of the features of some groups; `out` begins with the first group's first bin, whatever
 /// it held before. `scratch` is room for the groups' bins, all zero before and after. With `PREFETCH` the lines of one block
 /// are on their way while the block before is added up. O(rows × features).
 pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
@@ -215,7 +217,7 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
         out.fill(Sum::default());
     }
     let mut block_cells = [C::default(); BLOCK];
-    let mut block_words = [[0; BLOCK]; GROUPS];
+    let mut block_words = [[0; BLOCK]; COPIED];
     let (mut n_done, start) = (0, offsets[data.of_groups(&groups).start]);
     rows.iter().take(BLOCK).for_each(fetch);
     for chunk in rows.chunks(CHUNK) {
@@ -228,9 +230,9 @@ pub(crate) fn add_rows<C: Cell, const PREFETCH: bool>(
             }
             // With each group a share of the next block is asked for.
             let mut shares = next.chunks(next.len().div_ceil(groups.len()).max(1));
-            for (first, bins) in groups.clone().step_by(GROUPS).zip(scratch.chunks_mut(GROUPS)) {
+            for (first, bins) in groups.clone().step_by(COPIED).zip(scratch.chunks_mut(COPIED)) {
                 let words = &mut block_words;
-                let n = GROUPS.min(groups.end - first);
+                let n = COPIED.min(groups.end - first);
                 match n {
                     1 => copy::<1>(lines, n_groups, first, block, words),
                     2 => copy::<2>(lines, n_groups, first, block, words),
@@ -275,7 +277,7 @@ fn copy<const N: usize>(
     n_groups: usize,
     first: usize,
     rows: &[u32],
-    to: &mut [[u64; BLOCK]; GROUPS],
+    to: &mut [[u64; BLOCK]; COPIED],
 ) {
     for (i, &row) in rows.iter().enumerate() {
         let words = &lines[row as usize * n_groups + first..][..N];
@@ -284,9 +286,6 @@ fn copy<const N: usize>(
         }
     }
 }
-
-/// Rows that are added up between two requests for lines of the next block.
-const STRIDE: usize = 16;
 
 /// Adds the rows' cells to the bins of up to eight features: byte by byte of each row's word. On the way `ahead` is fetched.
 fn add_lanes<C: Cell, const N: usize>(
