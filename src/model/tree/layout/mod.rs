@@ -1,8 +1,9 @@
 //! Trees laid out for scoring: a row becomes a line of integer keys (`keys`), which finds its way through nodes of 8 bytes
-//! (`nodes`), several ways in lock step.
+//! (`nodes`), several ways in lock step (`walk`).
 
 mod keys;
 mod nodes;
+mod walk;
 
 use crate::model::tree::ensemble::Precision;
 use crate::model::tree::layout::keys::{KeyPlan, KeyRule};
