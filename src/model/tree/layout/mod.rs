@@ -17,11 +17,14 @@ pub(super) const BLOCK: usize = 256;
 pub(super) mod memory {
     use crate::model::tree::layout::keys::{Block, CategoryKey};
     pub(in crate::model::tree) use crate::model::tree::layout::nodes::n_placed;
-    use crate::model::tree::layout::nodes::{Group, Node, Placed, TREES};
+    use crate::model::tree::layout::nodes::{Group, Node, Placed, TREES, WINDOW};
 
-    /// Of a tree: where it stands, its share of a group and its lane there. (Numbering a chunk takes a kilobyte for a while.)
-    pub(in crate::model::tree) const TREE: usize =
-        size_of::<Placed>() + size_of::<Group>().div_ceil(TREES) + 1;
+    /// Of a tree: where it stands, its share of groups, and while those are made whether it is in one. (Its window takes a
+    /// kilobyte for a while.)
+    pub(in crate::model::tree) const TREE: usize = size_of::<Placed>()
+        + size_of::<Group>().div_ceil(TREES)
+        + size_of::<Group>().div_ceil(WINDOW)
+        + 1;
     /// Of a node: where it looks and leads, and what it adds.
     pub(in crate::model::tree) const NODE: usize = size_of::<Node<u64, u64>>() + 8;
     /// Of a comparison: a block of its own. The list of all questions is smaller than their nodes, and gone before them.

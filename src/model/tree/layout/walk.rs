@@ -1,14 +1,13 @@
 //! Ways through trees.
 //!
 //! A walk costs little but waiting: for the node, then for the key it asks about, then for the next node. So a row walks
-//! [`TREES`] trees at a time, or [`ROWS`] rows one tree, which overlaps the waiting.
+//! eight trees at a time, or sixteen rows one tree, which overlaps the waiting.
 
 use crate::model::tree::ensemble::Precision;
 use crate::model::tree::layout::keys::{Key, KeyPlan, Line, at_least};
-use crate::model::tree::layout::nodes::{Ask, CHUNK, Node, Nodes, Placed, TREES};
+use crate::model::tree::layout::nodes::{Ask, Node, Nodes, Placed, WINDOW};
 
-/// Rows that walk one tree in lock step. Measured on a two-core EPYC (2026-11-23): 16 rows are 6 % faster than 8 (but 16
-/// [`TREES`] no faster than 8), 32 of either slower.
+/// Rows that walk one tree in lock step. Measured on a two-core EPYC (2026-11-23): 6 % faster than 8, and 32 are slower.
 const ROWS: usize = 16;
 /// Keys of rows that go through a tree before the next tree's turn: they and the tree's nodes stay in the nearest cache.
 const BLOCK_KEYS: usize = 1 << 12;
@@ -91,23 +90,23 @@ impl<K: Key, A: Ask> Nodes<K, A> {
         });
     }
 
-    /// One row through all trees, [`TREES`] at a time.
+    /// One row through all trees, group by group.
     #[inline]
     fn walk_trees<L: Line<K> + ?Sized>(&self, line: &L, start: f64, precision: Precision) -> f64 {
         let (nodes, values) = (&self.nodes[..], &self.values[..]);
-        let mut groups = self.groups.iter();
-        let (mut sum, mut leaves) = (start, [0.0; CHUNK]);
-        for chunk in self.lanes.chunks(self.chunk) {
-            let groups = groups.by_ref().take(chunk.len().div_ceil(TREES));
-            for (group, leaves) in groups.zip(leaves.as_chunks_mut::<TREES>().0) {
-                let mut at = group.roots.map(|root| root as usize);
-                for _ in 0..group.steps {
-                    at.iter_mut().for_each(|at| *at = step(nodes, line, *at));
-                }
-                *leaves = at.map(|at| values[at]);
+        let (mut sum, mut n_added, mut leaves) = (start, 0, [0.0; WINDOW]);
+        for group in &self.groups {
+            let mut at = group.roots.map(|root| root as usize);
+            for _ in 0..group.steps {
+                at.iter_mut().for_each(|at| *at = step(nodes, line, *at));
             }
-            let in_order = chunk.iter().map(|lane| leaves[usize::from(*lane) % CHUNK]);
-            sum = in_order.fold(sum, |sum, leaf| precision.add(sum, leaf));
+            for (tree, at) in group.trees.iter().zip(at) {
+                leaves[usize::from(*tree) % WINDOW] = values[at];
+            }
+            for tree in n_added..group.n_known {
+                sum = precision.add(sum, leaves[tree as usize % WINDOW]);
+            }
+            n_added = group.n_known;
         }
         sum
     }
